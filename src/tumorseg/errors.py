@@ -1,0 +1,59 @@
+"""What a user can get wrong. Every message says what, where, and what to do next, in one line."""
+
+
+class TumorsegError(Exception):
+    """Something that the user can mend; the command line prints it in one line and exits with `exit_code`.
+
+    Args:
+        what: what is wrong, with the file or key it concerns.
+        next_step: what to do about it, as an imperative sentence without a full stop.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, next_step: str = "") -> None:
+        self.what = what
+        self.next_step = next_step
+        super().__init__(f"{what}; {next_step}" if next_step else what)
+
+
+class DataError(TumorsegError):
+    """A data set or one of its files is not as it must be."""
+
+
+class FormatError(DataError):
+    """A file cannot be read as the format that its name promises."""
+
+
+class ShapeMismatch(DataError):
+    """Two arrays that belong together have different shapes."""
+
+
+class RecipeError(TumorsegError):
+    """A recipe, or a key or value in it, is unknown or of the wrong type."""
+
+
+class ModelError(TumorsegError):
+    """A model folder, run folder or weights file is missing, incomplete or not one."""
+
+
+class OutputError(TumorsegError):
+    """An output exists already, or cannot be written."""
+
+
+class TrainingError(TumorsegError):
+    """Training cannot start or go on; the last good checkpoint stands."""
+
+
+class MissingExtra(TumorsegError):
+    """A package of an optional extra is not installed.
+
+    Args:
+        package: the package that could not be imported.
+        extra: the extra of tumorseg that brings it.
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed and this needs it", next_step=f"run: pip install 'tumorseg[{extra}]'"
+        )

@@ -1,0 +1,1 @@
+"""Judging a model: scores, tables and the report."""

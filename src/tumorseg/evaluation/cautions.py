@@ -1,0 +1,49 @@
+"""What a reader should know before trusting the scores, one sentence each."""
+
+import math
+
+from tumorseg.evaluation.facts import RunFacts
+from tumorseg.evaluation.judgement import Judgement
+
+FEW = 30
+"""Patients below which the interval is called wide."""
+
+_LONE_LOSS = 0.02
+"""Mean Dice that a slice given alone may lose before it is said."""
+
+
+def cautions(run: RunFacts, judgement: Judgement) -> list[str]:
+    """Sentences that belong above the scores; none where there is nothing to beware of."""
+    headline = judgement.metrics.get("dice_patient", {})
+    protocol = judgement.metrics.get("protocol", {})
+    count = headline.get("n", len(judgement.patients))
+    said: list[str] = []
+    if run.part == "train":
+        said.append("These patients were trained on: the scores say how well they were learnt, not how new ones fare.")
+    if run.part == "val":
+        said.append("These patients chose the checkpoint and the threshold: the scores flatter the model.")
+    if count < FEW:
+        low, high = headline.get("ci95") or (math.nan, math.nan)
+        width = f" The 95 % interval of the mean is {high - low:.2f} wide." if math.isfinite(high - low) else ""
+        said.append(
+            f"Only {count} patient{' was' if count == 1 else 's were'} judged.{width} "
+            "A difference to another model that is smaller says nothing unless both saw the same patients."
+        )
+    if trained := protocol.get("trained_on"):
+        said.append(f"Scans that are, pixel for pixel, among those trained on: {', '.join(trained)}.")
+    if missing := protocol.get("missing_patients"):
+        said.append(f"Patients of this part whom the data set lacks: {', '.join(missing)}.")
+    if headline.get("left_out"):
+        said.append(f"Patients left out because both masks are empty: {headline['left_out']}.")
+    if run.part == "test" and run.readings is not None and run.readings > 1:
+        said.append(
+            f"The test patients have been looked at {run.readings} times under this run. "
+            "Every choice made by such a look makes the scores more flattering."
+        )
+    lone = judgement.lone_metrics.get("dice_patient", {}).get("mean", math.nan)
+    if headline.get("mean", math.nan) - lone >= _LONE_LOSS:
+        said.append("A slice given alone is segmented worse than within its volume: give whole volumes where you can.")
+    epochs = max((row.get("epoch", math.nan) for row in run.log), default=math.nan)
+    if epochs < run.recipe.total_epochs - 1 and run.recipe.early_stopping is None:
+        said.append(f"The log ends at epoch {epochs:g} of {run.recipe.total_epochs}: the training may not have finished.")
+    return said

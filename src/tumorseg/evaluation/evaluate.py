@@ -1,0 +1,265 @@
+"""Judge the model of a run folder on one part of its split, and leave scores, tables and a report."""
+
+import csv
+import json
+import logging
+import os
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tumorseg import __version__
+from tumorseg.datasets.split import PARTS, Part, Split, read_split
+from tumorseg.datasets.store import Store, prepare
+from tumorseg.errors import DataError, ModelError, OutputError
+from tumorseg.evaluation.facts import RunFacts
+from tumorseg.evaluation.judged_scans import judge_scans
+from tumorseg.evaluation.judgement import write_judgement
+from tumorseg.evaluation.readings import count_reading
+from tumorseg.files import atomic_folder, unwritable
+from tumorseg.progress import Progress, silent
+from tumorseg.scan import Scan
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS = frozenset({"metrics.json", "patients.csv", "slices.csv", "report.html", "predictions.png"})
+"""What an evaluation leaves; a folder that holds nothing else is one and may be replaced."""
+
+EXTERNAL = "external"
+"""Stands for the part when the data set shares no patient with the split: all of it is judged."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The scans that are judged.
+
+    Attributes:
+        population: "train", "val", "test" or "external".
+        missing: patients of that part of whom the data set has no scan.
+    """
+
+    scans: tuple[Scan, ...]
+    population: str
+    missing: tuple[str, ...] = ()
+
+    @property
+    def patients(self) -> int:
+        """How many patients they are of."""
+        return len({scan.patient for scan in self.scans})
+
+
+def evaluate_run(
+    run: Path,
+    part: str = "test",
+    data: Path | None = None,
+    output: Path | None = None,
+    *,
+    progress: Progress = silent,
+) -> Path:
+    """Segment one part of a run's split, as volumes and slice by slice, and judge it by patient.
+
+    Args:
+        run: a folder that `tumorseg train` wrote.
+        part: "test", "val" or "train".
+        data: the data set; None takes the one that the run was trained on. Of a data set without any patient of
+            the split, every patient is judged, as test patients.
+        output: a folder that is new, empty or an earlier evaluation; None takes RUN/evaluation/<data set>-<part>.
+        progress: watches the scans go by.
+
+    Returns:
+        The folder that now holds metrics.json, patients.csv, slices.csv, report.html and predictions.png.
+
+    Raises:
+        DataError: the data set or the part is missing, empty or not whole.
+        ModelError: `run` is not a run folder with a whole model.
+        OutputError: the output holds something else, or cannot be written.
+    """
+    from tumorseg.evaluation.report import write_report
+    from tumorseg.inference.model import read_model
+    from tumorseg.inference.predictor import Predictor
+
+    run = Path(run)
+    environment = read_environment(run)
+    split = read_split(run / "split.csv")
+    known_part = _known(part)
+    if output is not None:
+        refuse_unusable(Path(output))
+    model = read_model(run)
+    store = prepare(_data_folder(run, environment, data), progress=progress)
+    chosen = choose_scans(store.scans, split, known_part)
+    dataset = data_set_name(chosen.scans)
+    target = Path(output) if output is not None else run / "evaluation" / f"{dataset}-{chosen.population}"
+    refuse_unusable(target)
+    protocol = _protocol(run, model.spec.model_dump(mode="json"), store, chosen, dataset)
+    if missing := protocol["missing_patients"]:
+        logger.warning("%d patients of the part are not in this data set: %s", len(missing), ", ".join(missing))
+    if leaked := protocol["trained_on"]:
+        logger.warning("%d scans are pixel for pixel training scans: %s", len(leaked), ", ".join(leaked))
+    judgement, examples = judge_scans(Predictor(model), chosen.scans, protocol, progress=progress)
+    readings = None
+    if known_part == "test":
+        # Counted before anything is written, so that a score cannot be seen uncounted.
+        readings = count_reading(run, dataset=dataset, store_digest=store.digest, patients=chosen.patients)
+        counted = {**judgement.metrics["protocol"], "test_readings": readings}
+        judgement = replace(judgement, metrics={**judgement.metrics, "protocol": counted})
+    facts = _facts(run, environment, split, known_part, dataset, readings)
+    with replaced(target) as folder:
+        write_judgement(folder, judgement)
+        write_report(folder, run=facts, judgement=judgement, examples=examples)
+    return target
+
+
+def choose_scans(scans: Sequence[Scan], split: Split, part: Part) -> Chosen:
+    """The scans of one part; of a data set without any patient of the split, all of them as test scans.
+
+    Raises:
+        DataError: none is left, or a part other than test is asked of foreign patients.
+    """
+    if not any(scan.patient in split.parts for scan in scans):
+        if part != "test":
+            raise DataError(
+                f"no patient of this data set is in the split, so it has no part {part}",
+                next_step="judge it with --part test, or give the data set of the training with --data",
+            )
+        return Chosen(tuple(scans), EXTERNAL)
+    wanted = split.patients(part)
+    found = tuple(scan for scan in scans if split.parts.get(scan.patient) == part)
+    if not found:
+        raise DataError(f"the data set holds no patient of the part {part}", next_step="give another with --data")
+    present = {scan.patient for scan in found}
+    return Chosen(found, part, tuple(patient for patient in wanted if patient not in present))
+
+
+def data_set_name(scans: Sequence[Scan]) -> str:
+    """What to call a data set: the folder that holds its scans' folders, such as kaggle_3m."""
+    return next((scan.sources[0].resolve().parent.parent.name for scan in scans if scan.sources), "") or "scans"
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """RUN/environment.json.
+
+    Raises:
+        ModelError: `run` is not a run folder.
+    """
+    path = run / "environment.json"
+    try:
+        environment = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{run} is not a run folder: it has no readable environment.json",
+            next_step="give a folder that tumorseg train wrote",
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged", next_step="restore it or train again") from error
+    if not isinstance(environment, dict):
+        raise ModelError(f"{path} is damaged", next_step="restore it or train again")
+    return environment
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Rows of log.csv; what an epoch did not measure is absent. Without a log, none."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: float(value) for name, value in row.items() if name and value} for row in rows]
+
+
+def _known(part: str) -> Part:
+    for known in PARTS:
+        if known == part:
+            return known
+    raise DataError(f"there is no part '{part}'", next_step=f"choose one of {', '.join(PARTS)}")
+
+
+def _data_folder(run: Path, environment: Mapping[str, Any], data: Path | None) -> Path:
+    if data is not None:
+        return Path(data)
+    remembered = environment.get("data")
+    if not remembered or not Path(remembered).is_dir():
+        raise DataError(
+            f"the data set that {run} was trained on is not at {remembered}", next_step="give it with --data DIR"
+        )
+    return Path(remembered)
+
+
+def _protocol(run: Path, spec: Mapping[str, Any], store: Store, chosen: Chosen, dataset: str) -> dict[str, Any]:
+    """How the scores came about, for whoever compares them with others."""
+    digests = {entry.id: entry.digest for entry in store.stored}
+    trained = set(spec.get("training_patients") or ())
+    shown = ("name", "recipe", "normalization", "threshold", "temperature", "test_time_flips", "postprocessing")
+    return {
+        "run": run.resolve().name,
+        "part": chosen.population,
+        "dataset": dataset,
+        "store_digest": store.digest,
+        "patients": chosen.patients,
+        "scans": len(chosen.scans),
+        "missing_patients": list(chosen.missing),
+        "trained_on": [
+            scan.id for scan in chosen.scans if chosen.population != "train" and digests[scan.id] in trained
+        ],
+        "model": {key: spec[key] for key in shown if key in spec},
+        "classes": "all classes together, tumour or not",
+        "single_slice": "every slice segmented by itself",
+        "tumorseg": __version__,
+    }
+
+
+def _facts(
+    run: Path, environment: Mapping[str, Any], split: Split, part: Part, dataset: str, readings: int | None
+) -> RunFacts:
+    from tumorseg.recipe import load_recipe
+
+    command = environment.get("command") or ""
+    parameters = environment.get("parameters")
+    return RunFacts(
+        name=run.resolve().name,
+        recipe=load_recipe(run / "recipe.yaml"),
+        environment=environment,
+        log=read_log(run / "log.csv"),
+        split_counts={name: Counter(split.parts.values())[name] for name in PARTS},
+        model_parameters=int(parameters) if parameters else None,
+        command=command if isinstance(command, str) else shlex.join(command),
+        part=part,
+        dataset=dataset,
+        readings=readings,
+    )
+
+
+def refuse_unusable(folder: Path) -> None:
+    """Raise OutputError unless `folder` can be written and is new, empty or an earlier evaluation."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise OutputError(f"{existing} is not a folder", next_step="choose another --output")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"{existing} cannot be written", next_step="choose another --output")
+    names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if names and not ("metrics.json" in names and names <= OUTPUTS):
+        raise OutputError(
+            f"{folder} exists and is not an earlier evaluation", next_step="choose another --output, or delete it"
+        )
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Fill a new folder beside an earlier evaluation and put it in its place at the end."""
+    fresh = folder.with_name(f".{folder.name}.fresh")
+    stale = folder.with_name(f".{folder.name}.stale")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with atomic_folder(fresh) as filled:
+        yield filled
+    refuse_unusable(folder)
+    try:
+        shutil.rmtree(stale, ignore_errors=True)
+        if folder.exists():
+            folder.rename(stale)
+        fresh.rename(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    shutil.rmtree(stale, ignore_errors=True)

@@ -1,0 +1,173 @@
+"""What ships of a trained network: model.json, and the files that it names and vouches for."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from tumorseg.errors import ModelError
+from tumorseg.files import digest_file, write_text
+from tumorseg.recipe import Normalization
+
+SPEC_NAME = "model.json"
+ONNX_NAME = "model.onnx"
+MAX_SPEC_BYTES = 16 * 2**20
+
+_NEXT = "give a run folder, its model folder, or a model.json"
+_WEIGHTS = re.compile(r"[A-Za-z0-9][\w.-]*\.(onnx|safetensors)")
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal."""
+
+Flip = Literal["horizontal", "vertical"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Cleaning(_Part):
+    """What happens to the mask after the threshold; see `tumorseg.postprocess`."""
+
+    min_component_voxels: int = Field(default=0, ge=0)
+    fill_holes: bool = False
+
+
+class ModelSpec(_Part):
+    """All that prediction needs to know of a network, as model.json holds it. Immutable once fitted on validation.
+
+    Attributes:
+        format: version of this layout.
+        name: what people call the model.
+        recipe: name of the recipe that it was trained by.
+        channels: the sequences that the network sees, in this order.
+        classes: names of the mask's classes 1…K.
+        normalization, crop, image_size: how a scan is brought onto the network's grid; see `Recipe`.
+        threshold: a voxel is tumour where its probability is above this.
+        temperature: what logits are divided by before they become probabilities.
+        test_time_flips: mirror images whose probabilities are averaged with the plain one.
+        postprocessing: what happens to the mask after the threshold.
+        training_patients: SHA-256 digests of the pixels that it was trained on.
+        data_licence: of the data that it was trained on, and so of its use.
+        files: SHA-256 digest of each file beside model.json, by name.
+    """
+
+    format: Literal[1] = 1
+    name: str
+    recipe: str
+    channels: tuple[str, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = Field(min_length=1)
+    normalization: Normalization
+    crop: Literal["none", "head"] = "none"
+    image_size: int = Field(ge=32, le=2048, multiple_of=32)
+    threshold: float = Field(default=0.5, ge=0, lt=1)
+    temperature: float = Field(default=1.0, gt=0)
+    test_time_flips: tuple[Flip, ...] = ()
+    postprocessing: Cleaning = Cleaning()
+    training_patients: tuple[Digest, ...] = ()
+    data_licence: str = ""
+    files: dict[str, Digest] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on disk.
+
+    Attributes:
+        spec: the content of its model.json.
+        folder: where that lies.
+    """
+
+    spec: ModelSpec
+    folder: Path
+
+    @property
+    def onnx(self) -> Path:
+        """The network's graph.
+
+        Raises:
+            ModelError: this model has none.
+        """
+        if ONNX_NAME not in self.spec.files:
+            raise ModelError(f"the model in {self.folder} has no {ONNX_NAME}", next_step=_NEXT)
+        return self.folder / ONNX_NAME
+
+
+def read_model(path: Path) -> Model:
+    """Open a model and check that its files are the ones that it was written with.
+
+    Args:
+        path: a run folder (with model/ in it), a model folder, or a model.json.
+
+    Raises:
+        ModelError: it is none of these, or a file is missing or is not the one that model.json vouches for.
+    """
+    spec_path = _find_spec(Path(path))
+    spec = _read_spec(spec_path)
+    for name, expected in spec.files.items():
+        if not _WEIGHTS.fullmatch(name):
+            raise ModelError(
+                f"{spec_path} names the file '{name}', which is no .onnx or .safetensors beside it",
+                next_step="do not use this model",
+            )
+        file = spec_path.parent / name
+        if not file.is_file():
+            raise ModelError(f"{file} is missing", next_step="copy the whole model folder again")
+        if digest_file(file) != expected:
+            raise ModelError(
+                f"{file} is not the file that model.json was written with (its SHA-256 differs)",
+                next_step="copy the whole model folder again",
+            )
+    return Model(spec, spec_path.parent)
+
+
+def write_spec(folder: Path, spec: ModelSpec) -> Path:
+    """Write model.json into `folder`, whole or not at all, and return its path."""
+    path = Path(folder) / SPEC_NAME
+    write_text(path, json.dumps(spec.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def _find_spec(path: Path) -> Path:
+    try:
+        if path.is_dir():
+            for candidate in (path / "model" / SPEC_NAME, path / SPEC_NAME):
+                if candidate.is_file():
+                    return candidate
+            if (path / "checkpoints").is_dir():
+                raise ModelError(
+                    f"run {path} has no model yet: its training did not end",
+                    next_step=f"go on with: tumorseg train --output {path} --resume",
+                )
+            raise ModelError(f"{path} is not a model: there is no {SPEC_NAME} in it", next_step=_NEXT)
+        if not path.exists():
+            raise ModelError(f"model {path} does not exist", next_step=_NEXT)
+    except OSError as error:
+        raise ModelError(f"model {path} cannot be read: {error.strerror}", next_step="check the path") from error
+    if not path.is_file() or path.suffix != ".json":
+        raise ModelError(f"{path} is not a model", next_step=_NEXT)
+    return path
+
+
+def _read_spec(path: Path) -> ModelSpec:
+    try:
+        if path.stat().st_size > MAX_SPEC_BYTES:
+            raise ModelError(f"{path} is too large to be a model.json", next_step=_NEXT)
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}", next_step="check its permissions") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not JSON", next_step="copy the whole model folder again") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is not a model.json", next_step=_NEXT)
+    if isinstance(written := values.get("format"), int) and written > 1:
+        raise ModelError(f"{path} is of format {written}, which is newer than 1", next_step="update tumorseg")
+    try:
+        return ModelSpec.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path}: key '{key}': {first['msg'].lower()}", next_step=_NEXT) from error

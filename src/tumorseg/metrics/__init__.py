@@ -1,0 +1,1 @@
+"""Every score, as pure functions on arrays; NumPy and SciPy, no torch."""

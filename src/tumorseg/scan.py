@@ -1,0 +1,75 @@
+"""The two nouns that pass between rooms: a Scan, and the Segmentation that answers it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[Any]
+"""(slices, height, width, channels), the stored dtype."""
+
+Mask = NDArray[np.uint8]
+"""(slices, height, width), uint8: 0 background, 1…K the classes."""
+
+Probabilities = NDArray[np.floating[Any]]
+"""(slices, height, width), 0 to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One volume, or one lone slice; its pixels are read when they are first asked for.
+
+    Attributes:
+        id: unique within the data set; for LGG the patient's folder name.
+        patient: whose scan it is; one patient may own many.
+        channels: names of the channel axis, such as ("pre", "flair", "post").
+        read_pixels: reads (slices, height, width, channels) in the stored dtype.
+        read_reference: reads the reference mask, (slices, height, width) uint8; None where there is none.
+        slice_numbers: the number of each slice as its file names it.
+        sources: the image file of each slice, or one file for all of them.
+        institution: where it was acquired; "" where unknown.
+        spacing: millimetres between slices, rows and columns; None where unknown.
+    """
+
+    id: str
+    patient: str
+    channels: tuple[str, ...]
+    read_pixels: Callable[[], Pixels]
+    read_reference: Callable[[], Mask] | None = None
+    slice_numbers: tuple[int, ...] = ()
+    sources: tuple[Path, ...] = ()
+    institution: str = ""
+    spacing: tuple[float, float, float] | None = None
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """(slices, height, width, channels), the stored dtype; kept once read."""
+        return self.read_pixels()
+
+    @cached_property
+    def reference(self) -> Mask | None:
+        """(slices, height, width) uint8, 0 background and 1…K the classes; None where there is none."""
+        return self.read_reference() if self.read_reference else None
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The answer to one scan, on the scan's own grid.
+
+    Attributes:
+        scan: what it answers.
+        mask: (slices, height, width) uint8, 0 background, 1…K the classes.
+        probability: (slices, height, width) float16, 0 to 1, of the tumour.
+        measurements: named numbers about the mask, such as tumour_voxels.
+        warnings: one line each, for the person who reads the mask.
+    """
+
+    scan: Scan
+    mask: Mask
+    probability: NDArray[np.float16]
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

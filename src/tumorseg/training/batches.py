@@ -1,0 +1,216 @@
+"""Batches from the prepared store: which slices a step shows, and what a network needs of them.
+
+Everything random is drawn from (seed, step), so that a run that was cut off goes on to the same weights.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tumorseg.datasets.store import Store, StoredScan
+from tumorseg.errors import TrainingError
+from tumorseg.preprocess import Grid, Statistics, imagenet_statistics, percentile_statistics, plan_grid
+from tumorseg.recipe import Recipe
+from tumorseg.training.augmentation import Changes, draw
+
+
+class Batch(NamedTuple):
+    """One step's slices as they lie in the store, and how to normalise and change them.
+
+    Attributes:
+        pixels: (B, H, W, C) uint8.
+        masks: (B, H, W) uint8.
+        low, span: (B, C) float32; see `Statistics`.
+        floor, ceiling: see `Statistics`.
+        changes: augmentation; None in validation.
+        owners: (B,) int64: index of each slice's patient among those of the part; -1 for padding.
+    """
+
+    pixels: Tensor
+    masks: Tensor
+    low: Tensor
+    span: Tensor
+    floor: float
+    ceiling: float
+    changes: Changes | None
+    owners: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PartOfStore:
+    """The slices of some patients of a store.
+
+    Attributes:
+        rows: (N,) int64: their rows in the store's table.
+        owners: (N,) int64: index into `patients`.
+        patients: sorted.
+    """
+
+    store: Store
+    recipe: Recipe
+    rows: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    patients: tuple[str, ...]
+
+    @classmethod
+    def of(cls, store: Store, recipe: Recipe, patients: Sequence[str]) -> "PartOfStore":
+        """The slices of `patients`, in the store's order."""
+        patients = tuple(sorted(patients))
+        number = {patient: index for index, patient in enumerate(patients)}
+        owner_of_scan = np.array([number.get(entry.patient, -1) for entry in store.stored])
+        owners = owner_of_scan[store.scan_index]
+        rows = np.flatnonzero(owners >= 0)
+        return cls(store, recipe, rows, owners[rows], patients)
+
+    def grid(self, entry: StoredScan) -> Grid:
+        """The way from a scan's frame to the network's grid."""
+        box = self.store.box(entry) if self.recipe.crop == "head" else None
+        return plan_grid(entry.shape[1], entry.shape[2], image_size=self.recipe.image_size, box=box)
+
+    def assemble(
+        self, picked: NDArray[np.int64], changes: Changes | None, rng: Generator | None
+    ) -> Batch:
+        """Gather slices; `picked` indexes `rows`. With `rng`, statistics may come from a subset of a volume."""
+        size, channels = self.recipe.image_size, len(self.recipe.channels)
+        pixels = np.empty((len(picked), size, size, channels), np.uint8)
+        masks = np.empty((len(picked), size, size), np.uint8)
+        low = np.empty((len(picked), channels), np.float32)
+        span = np.empty((len(picked), channels), np.float32)
+        measured: Statistics | None = None
+        for place, index in enumerate(picked):
+            row = int(self.rows[index])
+            entry = self.store.stored[int(self.store.scan_index[row])]
+            order = [entry.channels.index(channel) for channel in self.recipe.channels]
+            grid = self.grid(entry)
+            frame = self.store.pixels(entry)[row - entry.first]
+            pixels[place] = grid.apply(frame if order == list(range(len(entry.channels))) else frame[..., order])
+            masks[place] = grid.apply(self.store.masks(entry)[row - entry.first], nearest=True)
+            measured = self._statistics(entry, row, rng)
+            low[place], span[place] = measured.low[0, order], measured.span[0, order]
+        assert measured is not None
+        return Batch(
+            torch.from_numpy(pixels),
+            torch.from_numpy(masks),
+            torch.from_numpy(low),
+            torch.from_numpy(span),
+            measured.floor,
+            measured.ceiling,
+            changes,
+            torch.from_numpy(self.owners[picked]),
+        )
+
+    def _statistics(self, entry: StoredScan, row: int, rng: Generator | None) -> Statistics:
+        if self.recipe.normalization == "imagenet":
+            return imagenet_statistics(self.store.pixels(entry)[:1])
+        counts = self.store.histograms
+        if self.recipe.normalization == "slice-percentile":
+            return percentile_statistics(counts[row : row + 1])
+        slices = entry.shape[0]
+        rows = np.arange(entry.first, entry.first + slices)
+        if rng is not None and rng.random() < self.recipe.sampling.subset_statistics:
+            # As many other slices as chance has it, none included: what a lone slice will be normalised by.
+            others = rng.choice(rows, size=int(slices * rng.random() ** 2), replace=False)
+            rows = np.union1d(others, [row])
+        return percentile_statistics(counts[rows].sum(axis=0, keepdims=True))
+
+
+class TrainingBatches:
+    """An endless plan of training steps, cut into epochs of equal length.
+
+    Args:
+        part: the training patients' slices.
+        batch_size: slices in one step on one device.
+        step_now: tells the number of steps done since the start of the run; a resumed run starts there.
+        rank, world_size: which device of how many; each sees its own slices.
+
+    Raises:
+        TrainingError: there are fewer slices than one batch needs.
+    """
+
+    def __init__(
+        self,
+        part: PartOfStore,
+        *,
+        batch_size: int,
+        step_now: Callable[[], int],
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.part = part
+        self.batch_size = batch_size
+        self.step_now = step_now
+        self.rank = rank
+        self.world_size = world_size
+        tumour = part.store.tumour_pixels[part.rows] > 0
+        self._with, self._without = np.flatnonzero(tumour), np.flatnonzero(~tumour)
+        ratio = part.recipe.sampling.empty_ratio
+        empty = len(self._without) if ratio is None else min(len(self._without), round(ratio * len(self._with)))
+        self._empty = empty
+        self.steps_per_epoch = (len(self._with) + empty) // (batch_size * world_size)
+        if self.steps_per_epoch == 0:
+            raise TrainingError(
+                f"the training part shows {len(self._with) + empty} slices an epoch, fewer than one batch of "
+                f"{batch_size * world_size}",
+                next_step="lower batch_size or add patients",
+            )
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The rest of the epoch that `step_now` lies in; the next batch is gathered while one is trained on."""
+        first = self.step_now()
+        last = (first // self.steps_per_epoch + 1) * self.steps_per_epoch
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self.batch, first)
+            for step in range(first, last):
+                batch = coming.result()
+                if step + 1 < last:
+                    coming = ahead.submit(self.batch, step + 1)
+                yield batch
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from the start of the run; the same whenever it is asked for."""
+        recipe = self.part.recipe
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order = self._order(epoch)
+        start = (within * self.world_size + self.rank) * self.batch_size
+        picked = order[start : start + self.batch_size]
+        rng = default_rng((recipe.seed, step, self.rank))
+        changes = draw(
+            recipe.augmentation,
+            batch=len(picked),
+            channels=recipe.channels,
+            size=recipe.image_size,
+            patch=recipe.patch_size or recipe.image_size,
+            rng=rng,
+        )
+        return self.part.assemble(picked, changes, rng)
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        rng = default_rng((self.part.recipe.seed, epoch, 7))
+        empty = rng.permutation(self._without)[: self._empty]
+        return rng.permutation(np.concatenate([self._with, empty]))
+
+
+class ValidationBatches:
+    """Every slice of the validation patients once, in order, shared out among the devices."""
+
+    def __init__(self, part: PartOfStore, *, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.part = part
+        indices = np.arange(len(part.rows))[rank::world_size]
+        self._chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for chunk in self._chunks:
+            yield self.part.assemble(chunk, None, None)

@@ -1,0 +1,35 @@
+"""The callbacks of one training, in the order in which they must run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
+from torch.optim.swa_utils import get_ema_avg_fn
+
+from tumorseg.recipe import Recipe
+from tumorseg.training.checkpoints import Checkpoints
+from tumorseg.training.log import EpochLog
+
+
+def training_callbacks(
+    recipe: Recipe, output: Path, *, images_per_step: int, stop_requested: Callable[[], bool], show_bar: bool
+) -> list[Callback]:
+    """Averaged weights, checkpoints, log and, where `show_bar`, a bar with the time left."""
+    callbacks: list[Callback] = []
+    if recipe.ema is not None:
+        callbacks.append(WeightAveraging(avg_fn=get_ema_avg_fn(recipe.ema)))
+    callbacks.append(
+        EpochLog(output / "log.csv", images_per_step=images_per_step, epochs=recipe.total_epochs),
+    )
+    callbacks.append(
+        Checkpoints(
+            output / "checkpoints",
+            monitor="val_loss" if recipe.select_by == "loss" else "val_dice_patient",
+            highest=recipe.select_by != "loss",
+            patience=recipe.early_stopping,
+            stop_requested=stop_requested,
+        )
+    )
+    if show_bar:
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+    return callbacks

@@ -1,0 +1,195 @@
+"""Fit a recipe to a data set: from a folder of scans to a run folder."""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import lightning
+import torch
+
+from tumorseg.datasets.split import PARTS, Split, read_split, split_patients, write_split
+from tumorseg.datasets.store import Store, prepare
+from tumorseg.errors import ModelError, TrainingError
+from tumorseg.files import atomic_folder, refuse_existing, write_json, write_text
+from tumorseg.networks import build_network, parameter_count
+from tumorseg.networks.weights import read_state
+from tumorseg.progress import Progress, silent
+from tumorseg.recipe import Recipe, dump_recipe, load_recipe
+from tumorseg.training.batches import PartOfStore, TrainingBatches, ValidationBatches
+from tumorseg.training.callbacks import training_callbacks
+from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint, stop_on_signals
+from tumorseg.training.devices import Device, choose_batch_size, choose_device
+from tumorseg.training.environment import describe_environment, read_environment
+from tumorseg.training.failures import explained
+from tumorseg.training.package import package_model
+from tumorseg.training.task import SegmentationTask
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    *,
+    fold: int | None = None,
+    folds: int | None = None,
+    resume: bool = False,
+    init: Path | None = None,
+    device: str = "auto",
+    command: Sequence[str] = (),
+    progress: Progress = silent,
+    show_bar: bool = False,
+) -> Path:
+    """Train a network and write the run folder.
+
+    Args:
+        recipe: every choice; with `resume` the run's own recipe is taken instead.
+        data: a folder in the LGG layout.
+        output: the run folder; must not exist, or, with `resume`, must hold a checkpoint.
+        fold, folds: fold `fold` of `folds` is the test part.
+        resume: go on from `checkpoints/last.ckpt`, to the same weights as an uninterrupted run on this device.
+        init: a run, or a .safetensors file, whose weights training starts from.
+        device: auto, cpu or cuda.
+        command: what the user typed, for the record.
+        progress: shows the preparation of the data.
+        show_bar: show Lightning's progress bar, for a terminal.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        TumorsegError: whatever the user can mend; the last good checkpoint stands.
+    """
+    output = Path(output)
+    if resume:
+        recipe = _resumed(output, recipe)
+    else:
+        refuse_existing(output)
+    chosen = choose_device(device, recipe)
+    batch_size = choose_batch_size(recipe, chosen)
+    recipe = recipe.model_copy(update={"batch_size": batch_size})
+    store = prepare(Path(data), progress=progress)
+    if resume:
+        split = read_split(output / "split.csv")
+        _same_data(output, store, Path(data))
+    else:
+        split = split_patients(store.candidates, recipe.split, fold=fold, folds=folds)
+    logger.info("training on %s, %s, batches of %d", chosen.name, chosen.precision, batch_size)
+    logger.info("patients: %s", ", ".join(f"{len(split.patients(part))} {part}" for part in PARTS))
+    pretrained = init is None and not resume
+    network = build_network(
+        recipe.network, channels=len(recipe.channels), classes=len(recipe.classes), pretrained=pretrained
+    )
+    if init is not None:
+        _start_from(network, Path(init))
+    if not resume:
+        with atomic_folder(output) as folder:
+            write_text(folder / "recipe.yaml", dump_recipe(recipe))
+            write_split(folder / "split.csv", split)
+            described = describe_environment(data, store, recipe, chosen, command, parameter_count(network))
+            write_json(folder / "environment.json", described)
+            (folder / "checkpoints").mkdir()
+    fit(recipe, store, split, network, output, chosen, resume=resume, show_bar=show_bar)
+    package_model(output, recipe, store, split, progress=progress)
+    return output
+
+
+def fit(
+    recipe: Recipe,
+    store: Store,
+    split: Split,
+    network: torch.nn.Module,
+    output: Path,
+    device: Device,
+    *,
+    resume: bool,
+    show_bar: bool,
+) -> None:
+    """Run Lightning's loop over the training part, with checkpoints and logs under `output`."""
+    assert recipe.batch_size != "auto"
+    task: SegmentationTask
+    trainer: lightning.Trainer
+    training = TrainingBatches(
+        PartOfStore.of(store, recipe, split.patients("train")),
+        batch_size=recipe.batch_size,
+        step_now=lambda: trainer.global_step,
+    )
+    validating = PartOfStore.of(store, recipe, split.patients("val"))
+    validation = ValidationBatches(validating, batch_size=recipe.batch_size)
+    lightning.seed_everything(recipe.seed, verbose=False)
+    task = SegmentationTask(
+        recipe, network, steps_per_epoch=len(training), validation_patients=len(validating.patients)
+    )
+    started, clock = datetime.now(UTC), time.monotonic()
+    with stop_on_signals() as stop_requested, explained(output):
+        trainer = lightning.Trainer(
+            accelerator=device.accelerator,
+            devices="auto" if device.accelerator == "cuda" else 1,
+            precision=device.precision,  # type: ignore[arg-type]
+            max_epochs=recipe.total_epochs,
+            check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),
+            gradient_clip_val=recipe.optimizer.clip,
+            callbacks=training_callbacks(
+                recipe, output, images_per_step=recipe.batch_size, stop_requested=stop_requested, show_bar=show_bar
+            ),
+            plugins=[AtomicCheckpoints()],
+            logger=_tensorboard(output),
+            enable_progress_bar=show_bar,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            log_every_n_steps=50,
+            default_root_dir=output,
+        )
+        trainer.fit(task, training, validation, ckpt_path=str(output / "checkpoints" / "last.ckpt") if resume else None)
+    environment = read_environment(output)
+    environment["training_seconds"] = environment.get("training_seconds", 0.0) + time.monotonic() - clock
+    environment.setdefault("started", started.isoformat(timespec="seconds"))
+    environment["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(output / "environment.json", environment)
+
+
+def _tensorboard(output: Path) -> "lightning.pytorch.loggers.TensorBoardLogger":
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(output, name="tensorboard", version="")
+
+
+def _resumed(output: Path, given: Recipe) -> Recipe:
+    """The recipe of the run that goes on."""
+    last = output / "checkpoints" / "last.ckpt"
+    if not last.is_file():
+        raise TrainingError(f"{output} holds no checkpoint to resume from", next_step="train without --resume")
+    read_checkpoint(last)
+    recipe = load_recipe(output / "recipe.yaml")
+    if recipe.name != given.name:
+        raise TrainingError(
+            f"{output} was trained with recipe {recipe.name}, not {given.name}",
+            next_step=f"resume with --recipe {recipe.name}",
+        )
+    return recipe
+
+
+def _same_data(output: Path, store: Store, data: Path) -> None:
+    if read_environment(output)["store_digest"] != store.digest:
+        raise TrainingError(
+            f"{data} is not, or no longer, the data that {output} was trained on",
+            next_step="resume with the same, unchanged --data",
+        )
+
+
+def _start_from(network: torch.nn.Module, init: Path) -> None:
+    """Take the weights of another run, or of a file, to fine-tune."""
+    path = init / "model" / "weights.safetensors" if init.is_dir() else init
+    path = path if path.is_file() or not init.is_dir() else init / "weights.safetensors"
+    state = read_state(path)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights of {init} do not fit the recipe's network", next_step="take the network of that run's recipe"
+        ) from error

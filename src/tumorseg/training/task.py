@@ -1,0 +1,172 @@
+"""What Lightning needs to know: the step, the validation, the optimizers of each stage."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from tumorseg.errors import TrainingError
+from tumorseg.losses import build_loss
+from tumorseg.recipe import Recipe, Stage
+from tumorseg.training.augmentation import apply
+from tumorseg.training.batches import Batch
+
+
+class SegmentationTask(lightning.LightningModule):
+    """Fits a network to slices by a recipe.
+
+    Args:
+        recipe: every choice.
+        network: (N, C, H, W) float -> (N, K, H, W) logits.
+        steps_per_epoch: of one device, for the schedule of the learning rate.
+        validation_patients: how many, for Dice by patient.
+    """
+
+    def __init__(self, recipe: Recipe, network: nn.Module, *, steps_per_epoch: int, validation_patients: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.network = network.to(memory_format=torch.channels_last)
+        self.loss = build_loss(recipe.loss)
+        self.steps_per_epoch = steps_per_epoch
+        self.stage = 0
+        self.register_buffer("_counts", torch.zeros(validation_patients, 3, dtype=torch.float64), persistent=False)
+        self.register_buffer("_loss_sum", torch.zeros(2, dtype=torch.float64), persistent=False)
+        self._flair = recipe.channels.index("flair") if "flair" in recipe.channels else 0
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move the tensors; what was drawn for augmentation moves when it is applied."""
+        return Batch(*(value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in batch))
+
+    def on_train_epoch_start(self) -> None:
+        """Enter the stage that this epoch belongs to."""
+        stage = self._stage_of(self.current_epoch)
+        if stage != self.stage:
+            self.stage = stage
+            self.trainer.strategy.setup_optimizers(self.trainer)
+        self._freeze()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Draw what layers draw, such as dropout, from the seed and the step: resuming then repeats it."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one augmented batch."""
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            images, masks = prepare(batch)
+            if batch.changes is not None:
+                black = (-batch.low / batch.span).clamp_min(batch.floor)
+                images, masks = apply(
+                    batch.changes,
+                    images,
+                    masks,
+                    patch=self.recipe.patch_size or self.recipe.image_size,
+                    fill=black if self.recipe.augmentation.fill == "black" else None,
+                    flair=self._flair,
+                )
+            images = images.clamp(batch.floor, batch.ceiling).contiguous(memory_format=torch.channels_last)
+        logits = self.network(images)
+        with torch.autocast(self.device.type, enabled=False):
+            loss = cast(Tensor, self.loss(logits.float(), masks))
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch + 1})",
+                next_step="lower optimizer.lr or set precision=fp32, then go on with --resume",
+            )
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        cast(Tensor, self._counts).zero_()
+        cast(Tensor, self._loss_sum).zero_()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count, for each patient, the pixels of prediction, reference and both."""
+        images, masks = prepare(batch)
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits = self.network(images).float()
+        predicted, reference = logits > 0, masks > 0.5
+        counts = torch.stack(
+            [mask.flatten(1).sum(1) for mask in (predicted & reference, predicted, reference)], dim=1
+        ).double()
+        cast(Tensor, self._counts).index_add_(0, batch.owners, counts)
+        with torch.autocast(self.device.type, enabled=False):
+            loss = cast(Tensor, self.loss(logits, masks)).double()
+        cast(Tensor, self._loss_sum).add_(torch.stack([loss * len(images), torch.full_like(loss, len(images))]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean of Dice over patients, and the loss over slices."""
+        counts = cast(Tensor, self.trainer.strategy.reduce(cast(Tensor, self._counts).clone(), reduce_op="sum"))
+        loss = cast(Tensor, self.trainer.strategy.reduce(cast(Tensor, self._loss_sum).clone(), reduce_op="sum"))
+        both, predicted, reference = counts.unbind(1)
+        judged = predicted + reference > 0
+        dice = 2 * both[judged] / (predicted + reference)[judged]
+        self.log("val_dice_patient", dice.mean().float() if len(dice) else torch.tensor(0.0))
+        self.log("val_loss", (loss[0] / loss[1]).float())
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer and schedule of the present stage, over what it does not freeze."""
+        stage, choice = self.recipe.schedule[self.stage], self.recipe.optimizer
+        self._freeze()
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[choice.name]
+        optimizer = kind(parameters, lr=stage.lr or choice.lr, weight_decay=choice.weight_decay)
+        return cast(OptimizerLRScheduler, {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer, stage)})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the stage: its optimizer must be there before its state is restored."""
+        checkpoint["stage"] = self.stage
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Return to the stage."""
+        self.stage = checkpoint["stage"]
+
+    def _schedule(self, optimizer: torch.optim.Optimizer, stage: Stage) -> dict[str, Any]:
+        choice, steps = self.recipe.scheduler, stage.epochs * self.steps_per_epoch
+        schedulers = torch.optim.lr_scheduler
+        rate = stage.lr or self.recipe.optimizer.lr
+        warmup = max(1, round(choice.warmup * steps))
+        if choice.name == "plateau":
+            plateau = schedulers.ReduceLROnPlateau(optimizer, factor=choice.factor, patience=choice.patience)
+            return {
+                "scheduler": plateau,
+                "monitor": "val_loss",
+                "interval": "epoch",
+                "frequency": self.recipe.validate_every,
+                "strict": False,
+            }
+        if choice.name == "one-cycle":
+            built: Any = schedulers.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=max(choice.warmup, 0.01))
+        elif choice.name == "cosine":
+            rising = schedulers.LinearLR(optimizer, 1 / warmup, 1.0, warmup)
+            falling = schedulers.CosineAnnealingLR(optimizer, max(1, steps - warmup))
+            built = schedulers.SequentialLR(optimizer, [rising, falling], [warmup])
+        else:
+            built = schedulers.ConstantLR(optimizer, factor=1.0)
+        return {"scheduler": built, "interval": "step"}
+
+    def _stage_of(self, epoch: int) -> int:
+        ends = 0
+        for index, stage in enumerate(self.recipe.schedule):
+            ends += stage.epochs
+            if epoch < ends:
+                return index
+        return len(self.recipe.schedule) - 1
+
+    def _freeze(self) -> None:
+        frozen = self.recipe.schedule[self.stage].freeze
+        for name, module in self.network.named_children():
+            module.requires_grad_(name not in frozen)
+            if name in frozen:
+                module.eval()  # its running statistics stay as they are, too
+            elif self.training:
+                module.train()
+
+
+def prepare(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Normalised images (B, C, H, W) float32 and masks (B, 1, H, W) float32 of a batch, on its device."""
+    images = batch.pixels.permute(0, 3, 1, 2).float()
+    images = (images - batch.low[:, :, None, None]) / batch.span[:, :, None, None]
+    return images.clamp_(batch.floor, batch.ceiling), (batch.masks > 0).float()[:, None]

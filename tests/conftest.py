@@ -1,0 +1,43 @@
+"""What the tests share: real scans where they are, a small synthetic data set, a cache of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tumorseg.datasets.phantom import write_phantom
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Prepared data of the tests lies in a temporary folder, never in the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUMORSEG_CACHE", str(folder))
+        patch.setenv("NO_COLOR", "1")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def lgg_real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder kaggle_3m of the published LGG set, as far as it is here."""
+    packed = os.environ.get("TUMORSEG_TEST_DATA")
+    if not packed:
+        pytest.skip("TUMORSEG_TEST_DATA names no folder with real scans")
+    restore = Path(packed) / "restore.py"
+    if not restore.is_file():
+        pytest.fail(f"TUMORSEG_TEST_DATA={packed}, where there is no restore.py")
+    folder = tmp_path_factory.mktemp("lgg")
+    subprocess.run([sys.executable, str(restore), "lgg", str(folder)], check=True, capture_output=True)
+    return folder / "kaggle_3m"
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic data set of eight patients in the published layout; read only."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantom(folder, patients=8, slices=8, seed=7)
+    return folder / "kaggle_3m"
