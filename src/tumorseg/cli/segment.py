@@ -41,12 +41,14 @@ def segment(
     outcome = segment_listing(
         listing, Predictor(found, device=device), output, existing=existing, progress=console_progress()
     )
+    log = logging.getLogger("tumorseg.segment")
+    for line in outcome.warning_lines():
+        log.warning("%s", line)
     masks = sum(len(result.masks) for result in outcome.results)
     with_tumour = sum(any(result.areas) for result in outcome.results)
     scans = len(outcome.results)
     emit(f"{scans} scan{'s' * (scans != 1)}, {with_tumour} with tumour: {masks} mask{'s' * (masks != 1)} in {output}")
     if outcome.failures:
-        log = logging.getLogger("tumorseg.segment")
         for failure in outcome.failures[:FAILURES_SHOWN]:
             log.error("%s", failure.reason)
         count = len(outcome.failures)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorseg.datasets.phantom_anatomy import Head, Layer, Volume, build_head, smooth_field
+from tumorseg.datasets.phantom_anatomy import Head, Layer, Volume, build_head, slice_heights, smooth_field
 from tumorseg.datasets.phantom_findings import (
     PaintedLesion,
     bright_structures,
@@ -121,8 +121,9 @@ def phantom_patient(seed: int, index: int, *, slices: int = 20) -> PhantomPatien
     rng = np.random.default_rng([seed, index])
     institution = INSTITUTIONS[index % len(INSTITUTIONS)]
     missing = {7: ("pre", "post"), 10: ("post",)}.get(index % 12, ())
-    lesions = [draw_lesion(rng, slices) for _ in range(2 if rng.random() < 0.2 else 1)]
-    head = build_head(rng, slices, [lesion.push for lesion in lesions])
+    heights = slice_heights(rng, slices)
+    lesions = [draw_lesion(rng, heights) for _ in range(2 if rng.random() < 0.2 else 1)]
+    head = build_head(rng, heights, [lesion.push for lesion in lesions])
     layers = [*head.layers, *bright_structures(rng, head, blood=not missing)]
     painted = [paint_lesion(rng, head, lesion) for lesion in lesions]
     pixels = _expose(rng, head, _signals(rng, head, layers, painted, STYLES[institution]), STYLES[institution])

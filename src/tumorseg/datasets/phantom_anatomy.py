@@ -102,17 +102,26 @@ def between(value: Volume, low: Volume | float, high: Volume | float, width: flo
     return ramp(value - np.float32(low), width) * ramp(np.float32(high) - value, width)
 
 
-def build_head(rng: np.random.Generator, slices: int, push: Sequence[tuple[float, float, float, float, float]]) -> Head:
+def slice_heights(rng: np.random.Generator, slices: int) -> NDArray[np.float32]:
+    """(slices,) even steps from the skull base, 0, to the vertex, 1; a few slices stay where the brain is wide."""
+    if slices == 1:
+        return np.full(1, 0.6, dtype=np.float32)
+    low, high = (0.36, 0.78) if slices < 5 else (rng.uniform(0.03, 0.09), rng.uniform(0.93, 0.97))
+    return np.linspace(low, high, slices, dtype=np.float32)
+
+
+def build_head(
+    rng: np.random.Generator,
+    heights: NDArray[np.float32],
+    push: Sequence[tuple[float, float, float, float, float]],
+) -> Head:
     """A head of random size, pose and anatomy.
 
     Args:
         rng: source of all that varies.
-        slices: how many, evenly spaced from the skull base to the vertex.
+        heights: of the slices, as `slice_heights` gives them.
         push: masses that press the brain aside, each (x, y, height, radius, strength) in pixels but the height.
     """
-    heights = np.linspace(rng.uniform(0.03, 0.09), rng.uniform(0.93, 0.97), slices).astype(np.float32)
-    if slices == 1:
-        heights[:] = 0.6
     x, y = _pose(rng, heights)
     h = heights[:, None, None]
     rough = smooth_field(rng, heights, 26.0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorseg.datasets.phantom_anatomy import HALF_HEIGHT, Head, Layer, Volume, between, ramp, smooth_field
 from tumorseg.scan import Mask
@@ -59,11 +60,9 @@ class PaintedLesion:
     texture: Volume
 
 
-def draw_lesion(rng: np.random.Generator, slices: int) -> Lesion:
-    """A lesion at a place where there is brain, its centre near one of the slices."""
-    height = float(rng.uniform(0.33, 0.80))
-    if slices < 8:
-        height = 0.6 if slices == 1 else float(np.clip(np.linspace(0.06, 0.95, slices)[slices // 2], 0.3, 0.8))
+def draw_lesion(rng: np.random.Generator, heights: NDArray[np.float32]) -> Lesion:
+    """A lesion at a place where there is brain, its centre on one of the slices."""
+    height = float(heights[np.abs(heights - rng.uniform(0.33, 0.80)).argmin()])
     reach = float(np.sqrt(max(0.1, 1 - ((height - 0.42) / 0.66) ** 2)))
     angle, out = rng.uniform(0.25, np.pi - 0.25), rng.uniform(0.35, 0.72)
     side = rng.choice((-1.0, 1.0))
@@ -138,7 +137,7 @@ def bright_structures(rng: np.random.Generator, head: Head, *, blood: bool) -> l
     rim = between(head.depth, -2.5, rng.uniform(0.5, 3.0), 1.0) * ramp(head.bend - rng.uniform(0.4, 1.4), 0.3)
     layers.append(Layer("rim", rim))
     for _ in range(rng.integers(0, 3) if blood else 0):
-        centre = draw_lesion(rng, len(head.heights))
+        centre = draw_lesion(rng, head.heights)
         radius = rng.uniform(6, 14)
         off_z = (h - centre.height) * (2 * HALF_HEIGHT)
         distance = np.sqrt((head.x - centre.x) ** 2 + ((head.y - centre.y) / centre.stretch) ** 2 + off_z**2)

@@ -45,5 +45,7 @@ def cautions(run: RunFacts, judgement: Judgement) -> list[str]:
         said.append("A slice given alone is segmented worse than within its volume: give whole volumes where you can.")
     epochs = max((row.get("epoch", math.nan) for row in run.log), default=math.nan)
     if epochs < run.recipe.total_epochs - 1 and run.recipe.early_stopping is None:
-        said.append(f"The log ends at epoch {epochs:g} of {run.recipe.total_epochs}: the training may not have finished.")
+        said.append(
+            f"The log ends at epoch {epochs:g} of {run.recipe.total_epochs}: the training may not have finished."
+        )
     return said

@@ -115,11 +115,10 @@ def lines(frame: Frame, series: Sequence[Series], *, alt: str, mark: tuple[float
     """
     parts = [frame.drawn()]
     if mark:
-        x = frame.px(mark[0])
-        late = x > frame.width * 0.6
-        parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" y2="{frame.height - frame.bottom}"/>')
-        anchor, shift = ("end", -4) if late else ("start", 4)
-        parts.append(label(x + shift, frame.height - frame.bottom - 6, mark[1], anchor=anchor, kind="note"))
+        x, floor = frame.px(mark[0]), frame.height - frame.bottom
+        anchor, shift = ("end", -4) if x > frame.width * 0.6 else ("start", 4)
+        parts.append(f'<path class="mark" d="M{x:.1f} {frame.top}V{floor}"/>')
+        parts.append(label(x + shift, floor - 6, mark[1], anchor=anchor, kind="note"))
     legend = frame.left
     for one in series:
         points = [(frame.px(x), frame.py(y)) for x, y in one.points if math.isfinite(x) and math.isfinite(y)]
@@ -189,10 +188,12 @@ def strips(
         for dot, shift in sorted(zip(dots, placed, strict=True), key=lambda pair: pair[0].x):
             x = px(dot.x)
             parts.append(_dot(x, y + shift, dot.title, radius))
-            start = max(left, x - 3.4 * len(dot.label))
+            start = max(left - radius, x - 3.4 * len(dot.label))
+            end = start + 7.2 * len(dot.label)
             if dot.label and start > taken:
-                parts.append(label(start, y + shift - 9, dot.label, kind="note"))
-                taken = start + 7.2 * len(dot.label)
+                under = (up for other, up in zip(dots, placed, strict=True) if start - 6 < px(other.x) < end + 6)
+                parts.append(label(start, y + min(under) - 9, dot.label, kind="note"))
+                taken = end
         y += highest + 12
     floor = y + 4
     scale = "".join(
@@ -204,7 +205,8 @@ def strips(
     if math.isfinite(mean):
         low, high = (value if math.isfinite(value) else mean for value in interval)
         behind = (
-            f'<rect class="band" x="{px(low):.1f}" y="{top}" width="{px(high) - px(low):.1f}" height="{floor - top:.1f}"/>'
+            f'<rect class="band" x="{px(low):.1f}" y="{top}" width="{px(high) - px(low):.1f}" '
+            f'height="{floor - top:.1f}"/>'
             f'<line class="mark" x1="{px(mean):.1f}" x2="{px(mean):.1f}" y1="{top}" y2="{floor:.1f}"/>'
             + label(min(px(mean) + 2.9 * len(note), width - 4), top - 8, note, anchor="end", kind="note")
         )
@@ -247,7 +249,7 @@ def _swarm(positions: Sequence[float], distance: float) -> list[float]:
         x = positions[index]
         near = [other for other in placed if abs(other[0] - x) < distance]
         step = 0
-        while any(math.hypot(x - other_x, _alternate(step, distance) - other_y) < distance for other_x, other_y in near):
+        while any(math.dist((x, _alternate(step, distance)), other) < distance for other in near):
             step += 1
         shifts[index] = _alternate(step, distance)
         placed.append((x, shifts[index]))

@@ -7,7 +7,7 @@ from typing import Any
 
 _DICE = "2·|P∩R| / (|P|+|R|)"
 _IOU = "|P∩R| / |P∪R|"
-_POSITIVE = "0 where nothing is marked"
+_POSITIVE = "A slice with tumour in which nothing is marked scores 0."
 _FLATTERING = "Slices without tumour are easy and many: an empty prediction scores high too."
 _BATCH = "As another published system reports it; how slices fall into batches changes the value."
 

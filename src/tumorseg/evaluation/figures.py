@@ -14,7 +14,7 @@ Log = Sequence[Mapping[str, float]]
 
 
 def learning_curves(log: Log, recipe: Recipe) -> list[tuple[str, Markup]]:
-    """Loss, validation Dice and learning rate over the epochs, each with its title; what was not measured is left out."""
+    """Loss, validation Dice and learning rate over the epochs, with their titles; unmeasured ones are left out."""
     curves: list[tuple[str, Markup]] = []
     train, val = _column(log, "train_loss"), _column(log, "val_loss")
     if train or val:

@@ -87,7 +87,8 @@ def _panel(grey: NDArray[np.uint8], mask: NDArray[np.bool_], colour: Colour, *, 
     """One slice with a mask tinted and outlined, fitted into a square."""
     scale = _PANEL / max(grey.shape)
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    fitted = cv2.cvtColor(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR)
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    fitted = cv2.cvtColor(cv2.resize(grey, size, interpolation=smooth), cv2.COLOR_GRAY2BGR)
     area = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)[..., None] * 0.45
     tinted = np.asarray(fitted * (1 - area) + np.asarray(colour) * area).round().astype(np.uint8)
     solid = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_LINEAR)

@@ -59,6 +59,14 @@ class Outcome:
     results: tuple[Result, ...]
     failures: tuple[Failure, ...]
 
+    def warning_lines(self) -> list[str]:
+        """Each warning once, with the scans that it is about; of many scans the first few."""
+        about: dict[str, list[str]] = {}
+        for result in self.results:
+            for warning in result.warnings:
+                about.setdefault(warning, []).append(_text(result.id))
+        return [f"{_few(scans)}: {warning}" for warning, scans in about.items()]
+
 
 def result_of_masks(entry: InputScan, mask: Mask) -> Result:
     """The result of a scan whose masks are there already; of their probability nothing is known.
@@ -110,6 +118,11 @@ def _entry(result: Result) -> dict[str, Any]:
         "measurements": numbers,
         "warnings": list(result.warnings),
     }
+
+
+def _few(names: list[str], shown: int = 3) -> str:
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def _cell(value: float | None) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
-from torch.optim.swa_utils import get_ema_avg_fn
 
 from tumorseg.recipe import Recipe
+from tumorseg.training.averaging import warm_average
 from tumorseg.training.checkpoints import Checkpoints
 from tumorseg.training.log import EpochLog
 
@@ -17,7 +17,7 @@ def training_callbacks(
     """Averaged weights, checkpoints, log and, where `show_bar`, a bar with the time left."""
     callbacks: list[Callback] = []
     if recipe.ema is not None:
-        callbacks.append(WeightAveraging(avg_fn=get_ema_avg_fn(recipe.ema)))
+        callbacks.append(WeightAveraging(avg_fn=warm_average(recipe.ema)))
     callbacks.append(
         EpochLog(output / "log.csv", images_per_step=images_per_step, epochs=recipe.total_epochs),
     )

@@ -30,7 +30,7 @@ def describe_environment(
         "seed": recipe.seed,
         "device": device.name,
         "precision": device.precision,
-        "model_parameters": parameters,
+        "parameters": parameters,
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}",
         "commit": _commit(),

@@ -27,6 +27,7 @@ from tumorseg.training.package import package_model
 from tumorseg.training.task import SegmentationTask
 
 logger = logging.getLogger(__name__)
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device tables are not ours to show
 
 
 def train(
@@ -165,6 +166,8 @@ def _resumed(output: Path, given: Recipe) -> Recipe:
     if not last.is_file():
         raise TrainingError(f"{output} holds no checkpoint to resume from", next_step="train without --resume")
     read_checkpoint(last)
+    if (output / "model").exists():
+        raise TrainingError(f"the training of {output} has ended", next_step=f"judge it: tumorseg evaluate {output}")
     recipe = load_recipe(output / "recipe.yaml")
     if recipe.name != given.name:
         raise TrainingError(

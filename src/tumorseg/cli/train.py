@@ -1,0 +1,56 @@
+"""`tumorseg train`: fit a recipe to a data set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "tumorseg train --data lgg --output runs/first --set epochs=20"
+
+
+def train(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="The data set.", show_default=False)],
+    output: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to write.", show_default=False)],
+    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="See: tumorseg recipes.")] = "default",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="key=value…", help="Change keys of the recipe.", show_default=False),
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(metavar="K", help="Test on fold K, from 0.", show_default=False)
+    ] = None,
+    folds: Annotated[int | None, typer.Option(metavar="N", help="Of N folds.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Start from the weights of a run or a .safetensors.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+) -> None:
+    """Train a network on a data set, split by patient, and write the run folder.
+
+    Ctrl-C saves first; the same command with --resume goes on to the same weights.
+    """
+    import sys
+
+    from tumorseg.cli.console import console_progress, emit, shows_bars
+    from tumorseg.recipe import load_recipe
+
+    resolved = load_recipe(recipe, settings or ())
+    from tumorseg.training.fit import train as fit_recipe
+
+    run = fit_recipe(
+        resolved,
+        data,
+        output,
+        fold=fold,
+        folds=folds,
+        resume=resume,
+        init=init,
+        device=device,
+        command=("tumorseg", *sys.argv[1:]),
+        progress=console_progress(),
+        show_bar=shows_bars(),
+    )
+    emit(f"run: {run}")
+    emit(f"next: tumorseg evaluate {run}")

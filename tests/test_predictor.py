@@ -1,0 +1,353 @@
+"""The one way from a scan to its mask: the same answer however scans are batched, and on the scan's own grid."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiny_model import lopsided_kernel, write_model
+from tumorseg.errors import DataError, ModelError, TumorsegError
+from tumorseg.inference import scratch
+from tumorseg.inference.measure import measure
+from tumorseg.inference.model import read_model
+from tumorseg.inference.onnx_runtime import OnnxRuntime
+from tumorseg.inference.predictor import Predictor
+from tumorseg.inference.runtime import Float32
+from tumorseg.postprocess import apply_threshold, drop_small_components, fill_slice_holes, postprocess
+from tumorseg.scan import Scan
+
+UNNAMED = ("pre", "flair", "post")
+
+
+def scan_of(pixels: np.ndarray, channels: tuple[str, ...] = UNNAMED, **fields: object) -> Scan:
+    return Scan("s", "p", channels, lambda: pixels, **fields)  # type: ignore[arg-type]
+
+
+def random_scan(slices: int, height: int = 64, width: int = 64, seed: int = 0) -> Scan:
+    return scan_of(np.random.default_rng(seed).integers(0, 256, (slices, height, width, 3), dtype=np.uint8))
+
+
+def blob_scan(height: int = 64, width: int = 64, slices: int = 3) -> tuple[Scan, np.ndarray]:
+    """A dark frame with one bright rectangle in FLAIR, and where that is."""
+    pixels = np.full((slices, height, width, 3), 10, np.uint8)
+    inside = np.zeros((slices, height, width), bool)
+    inside[1:, height // 4 : height // 2, width // 4 : width // 2] = True
+    pixels[inside, 1] = 200
+    return scan_of(pixels), inside
+
+
+class Batched:
+    """A runtime that is given several slices at once."""
+
+    def __init__(self, inner: OnnxRuntime, batch_size: int) -> None:
+        self.inner, self.batch_size, self.seen = inner, batch_size, list[int]()
+
+    def __call__(self, batch: Float32) -> Float32:
+        self.seen.append(len(batch))
+        return self.inner(batch)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "model")
+
+
+@pytest.fixture
+def lopsided(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "lopsided", kernel=lopsided_kernel())
+
+
+# --- the way through ---
+
+
+def test_a_bright_region_is_found_where_it_is(model: Path) -> None:
+    scan, inside = blob_scan()
+    answer = Predictor(read_model(model)).segment(scan)
+    assert answer.scan is scan
+    assert answer.mask.dtype == np.uint8
+    assert answer.probability.dtype == np.float16
+    assert np.array_equal(answer.mask.astype(bool), inside)
+    assert answer.measurements["tumour_voxels"] == inside.sum()
+    assert answer.measurements["tumour_slices"] == 2
+    assert answer.measurements["components"] == 1
+    assert answer.warnings == ()
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (200, 120), (32, 32), (50, 97)])
+def test_a_frame_of_another_size_is_answered_on_its_own_grid(model: Path, height: int, width: int) -> None:
+    scan, inside = blob_scan(height, width)
+    mask = Predictor(read_model(model)).segment(scan).mask.astype(bool)
+    assert mask.shape == inside.shape
+    assert 2 * (mask & inside).sum() / (mask.sum() + inside.sum()) > 0.9
+
+
+def test_a_frame_of_one_pixel_is_answered(model: Path) -> None:
+    assert Predictor(read_model(model)).segment(random_scan(1, 1, 1)).mask.shape == (1, 1, 1)
+
+
+def test_the_head_is_cut_out_and_put_back(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 128, 128, 3), np.uint8)
+    pixels[:, 30:90, 40:100] = 60
+    pixels[:, 50:60, 60:75, 1] = 250
+    folder = write_model(tmp_path / "model", crop="head", image_size=96)
+    mask = Predictor(read_model(folder)).segment(scan_of(pixels)).mask
+    expected = pixels[..., 1] == 250
+    assert 2 * (mask * expected).sum() / (mask.sum() + expected.sum()) > 0.85
+
+
+@pytest.mark.parametrize("normalization", ["volume-percentile", "slice-percentile", "imagenet"])
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
+def test_a_slice_is_answered_the_same_with_whatever_company(
+    tmp_path: Path, normalization: str, batch_size: int
+) -> None:
+    read = read_model(write_model(tmp_path / "model", kernel=lopsided_kernel(), normalization=normalization))
+    scans = [random_scan(slices, seed=slices) for slices in (1, 5, 2, 1, 7)]
+    runtime = Batched(OnnxRuntime(read.onnx), batch_size)
+    together = list(Predictor(read, runtime=runtime).segment_all(scans))
+    assert [answer.scan for answer in together] == scans
+    assert max(runtime.seen) <= batch_size
+    assert sum(runtime.seen) == 16
+    for scan, answer in zip(scans, together, strict=True):
+        assert np.array_equal(Predictor(read).probabilities(scan), answer.probability)
+
+
+def test_scans_are_read_only_as_answers_are_taken(model: Path) -> None:
+    opened = []
+
+    def scans() -> Iterator[Scan]:
+        for index in range(100):
+            opened.append(index)
+            yield random_scan(1, seed=index)
+
+    answers = Predictor(read_model(model)).segment_all(scans())
+    next(answers)
+    assert len(opened) <= 2
+
+
+def test_flips_are_averaged_as_probabilities(lopsided: Path, tmp_path: Path) -> None:
+    scan = random_scan(2)
+    mirrored = scan_of(scan.pixels[:, :, ::-1].copy())
+    plain = Predictor(read_model(lopsided))
+    flipping = Predictor(
+        read_model(write_model(tmp_path / "f", kernel=lopsided_kernel(), test_time_flips=("horizontal",)))
+    )
+    expected = (plain.probabilities(scan).astype(float) + plain.probabilities(mirrored)[:, :, ::-1].astype(float)) / 2
+    assert np.abs(flipping.probabilities(scan) - expected).max() < 1e-3
+    assert np.array_equal(flipping.probabilities(scan), flipping.probabilities(mirrored)[:, :, ::-1])
+
+
+def test_a_higher_temperature_draws_probabilities_to_the_middle(lopsided: Path, tmp_path: Path) -> None:
+    scan = random_scan(1)
+    cool = Predictor(read_model(lopsided)).probabilities(scan).astype(float)
+    warm = Predictor(read_model(write_model(tmp_path / "w", kernel=lopsided_kernel(), temperature=2.0)))
+    certain = np.clip(cool, 1e-3, 1 - 1e-3)
+    expected = 1 / (1 + np.exp(-np.log(certain / (1 - certain)) / 2))
+    inner = (cool > 1e-2) & (cool < 1 - 1e-2)
+    assert np.abs(warm.probabilities(scan) - expected)[inner].max() < 5e-3
+
+
+def test_the_mask_is_what_postprocessing_makes_of_the_probabilities(tmp_path: Path) -> None:
+    cleaning = {"min_component_voxels": 4, "fill_holes": True}
+    folder = write_model(tmp_path / "m", kernel=lopsided_kernel(), threshold=0.3, postprocessing=cleaning)
+    answer = Predictor(read_model(folder)).segment(random_scan(3))
+    again = postprocess(answer.probability, threshold=0.3, min_component_voxels=4, fill_holes=True)
+    assert np.array_equal(answer.mask, again)
+
+
+def test_large_arrays_go_to_the_disk_and_nothing_changes(lopsided: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = scan_of(random_scan(4).pixels, ("post", "flair", "pre"))
+    in_memory = Predictor(read_model(lopsided)).segment(scan)
+    monkeypatch.setattr(scratch.allocate, "__kwdefaults__", {"budget": 100})
+    spilled = Predictor(read_model(lopsided)).segment(scan)
+    assert isinstance(spilled.probability, np.memmap)
+    assert np.array_equal(spilled.probability, in_memory.probability)
+    assert np.array_equal(spilled.mask, in_memory.mask)
+
+
+# --- sequences ---
+
+
+def test_named_channels_are_brought_into_the_networks_order(lopsided: Path) -> None:
+    scan = random_scan(2)
+    turned = scan_of(scan.pixels[..., [2, 0, 1]], ("post", "pre", "flair"))
+    predictor = Predictor(read_model(lopsided))
+    assert np.array_equal(predictor.probabilities(scan), predictor.probabilities(turned))
+
+
+def test_a_missing_sequence_is_replaced_by_flair_and_said(lopsided: Path) -> None:
+    pixels = random_scan(2).pixels
+    predictor = Predictor(read_model(lopsided))
+    alone = predictor.segment(scan_of(pixels[..., 1:2], ("flair",)))
+    copied = predictor.segment(scan_of(pixels[..., [1, 1, 1]]))
+    assert np.array_equal(alone.probability, copied.probability)
+    assert any("pre-contrast and post-contrast missing" in warning for warning in alone.warnings)
+
+
+def test_sequences_without_flair_are_an_error_that_names_the_option(model: Path) -> None:
+    with pytest.raises(DataError, match="--channels"):
+        Predictor(read_model(model)).segment(scan_of(random_scan(1).pixels[..., :2], ("pre", "post")))
+
+
+def test_a_scan_that_fails_is_told_and_left_out(model: Path) -> None:
+    bad = scan_of(random_scan(1).pixels[..., :2], ("pre", "post"))
+    scans = [random_scan(2), bad, random_scan(3)]
+    told: list[tuple[Scan, TumorsegError]] = []
+    answers = list(Predictor(read_model(model)).segment_all(scans, failed=lambda *entry: told.append(entry)))
+    assert [answer.scan for answer in answers] == [scans[0], scans[2]]
+    assert [scan for scan, _ in told] == [bad]
+
+
+def test_an_empty_answer_is_said(model: Path) -> None:
+    answer = Predictor(read_model(model)).segment(scan_of(np.zeros((2, 64, 64, 3), np.uint8)))
+    assert answer.mask.sum() == 0
+    assert answer.warnings == ("no tumour was found",)
+    assert np.isnan(answer.measurements["mean_probability"])
+
+
+# --- postprocessing and measures ---
+
+
+def test_the_threshold_is_exceeded_not_reached() -> None:
+    probability = np.array([[[0.49, 0.5, 0.51]]], np.float16)
+    assert apply_threshold(probability, 0.5).tolist() == [[[0, 0, 1]]]
+
+
+def test_components_hang_together_by_corners_across_slices() -> None:
+    mask = np.zeros((3, 6, 6), np.uint8)
+    mask[0, 0, 0] = mask[1, 1, 1] = mask[2, 2, 2] = 1
+    mask[0, 5, 5] = 1
+    kept = drop_small_components(mask, 2)
+    assert kept.sum() == 3
+    assert kept[0, 5, 5] == 0
+    assert drop_small_components(mask, 1) is mask
+    assert drop_small_components(mask, 4).sum() == 0
+
+
+def test_holes_are_filled_within_a_slice_only() -> None:
+    mask = np.zeros((2, 7, 7), np.uint8)
+    mask[0, 1:6, 1:6] = 1
+    mask[0, 3, 3] = 0
+    mask[1, 1:6, 1:6] = 1
+    mask[1, 3, 3:] = 0
+    filled = fill_slice_holes(mask)
+    assert filled[0, 3, 3] == 1
+    assert filled[1, 3, 3] == 0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12))
+def test_cleaning_only_removes_and_filling_only_adds(seed: int, least: int) -> None:
+    mask = (np.random.default_rng(seed).random((3, 9, 8)) > 0.6).astype(np.uint8)
+    cleaned, filled = drop_small_components(mask, least), fill_slice_holes(mask)
+    assert np.all(cleaned <= mask)
+    assert np.all(filled >= mask)
+    assert np.array_equal(drop_small_components(cleaned, least), cleaned)
+    assert measure(cleaned)["components"] <= measure(mask)["components"]
+
+
+def test_millilitres_are_given_only_where_spacing_is_known() -> None:
+    mask = np.ones((2, 10, 10), np.uint8)
+    assert "tumour_ml" not in measure(mask)
+    assert measure(mask, spacing=(5.0, 1.0, 2.0))["tumour_ml"] == pytest.approx(2.0)
+
+
+# --- models ---
+
+
+def test_a_model_is_read_from_a_run_its_folder_or_its_file(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "run" / "model")
+    assert read_model(tmp_path / "run") == read_model(folder) == read_model(folder / "model.json")
+
+
+def test_a_changed_file_is_refused(model: Path) -> None:
+    with open(model / "model.onnx", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(ModelError, match="SHA-256"):
+        read_model(model)
+    (model / "model.onnx").unlink()
+    with pytest.raises(ModelError, match="missing"):
+        read_model(model)
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "model.pkl", "/etc/passwd", "model.pt"])
+def test_a_model_names_only_safe_files_beside_it(model: Path, name: str) -> None:
+    spec = json.loads((model / "model.json").read_text())
+    spec["files"][name] = "0" * 64
+    (model / "model.json").write_text(json.dumps(spec))
+    with pytest.raises(ModelError, match="do not use"):
+        read_model(model)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a model.json"),
+        ('{"format": 2}', "newer"),
+        ('{"format": 1}', "key 'name'"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_what_is_no_model_json_is_refused(model: Path, content: str, message: str) -> None:
+    (model / "model.json").write_text(content)
+    with pytest.raises(ModelError, match=message):
+        read_model(model)
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does not exist"):
+        read_model(tmp_path / "none")
+    with pytest.raises(ModelError, match="not a model"):
+        read_model(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ModelError, match="--resume"):
+        read_model(tmp_path)
+
+
+def test_a_graph_that_is_none_or_not_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ModelError, match="not a graph"):
+        OnnxRuntime(tmp_path / "model.onnx")
+
+
+def test_a_network_of_several_outputs_is_refused(tmp_path: Path) -> None:
+    kernel = np.concatenate([lopsided_kernel()] * 2)
+    with pytest.raises(ModelError, match="belong together"):
+        Predictor(read_model(write_model(tmp_path / "m", kernel=kernel))).segment(random_scan(1))
+
+
+def test_values_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
+    kernel = np.full((1, 3, 1, 1), np.inf, np.float32)
+    with pytest.raises(ModelError, match="not finite"):
+        Predictor(read_model(write_model(tmp_path / "m", kernel=kernel))).segment(random_scan(1))
+
+
+def test_a_device_that_is_not_there_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ModelError, match="--device cpu"):
+        Predictor(read_model(model), device="cuda")
+
+
+# --- torch ---
+
+
+def test_both_runtimes_agree(lopsided: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from tiny_model import OFFSET
+    from tumorseg.inference.torch_runtime import TorchRuntime
+
+    network = torch.nn.Conv2d(3, 1, 3, padding=1)
+    with torch.no_grad():
+        network.weight.copy_(torch.from_numpy(lopsided_kernel()))
+        network.bias.fill_(-OFFSET)
+    read = read_model(lopsided)
+    scans = [random_scan(3), random_scan(2, seed=5)]
+    in_torch = Predictor(read, runtime=TorchRuntime(network, device="cpu", batch_size=4))
+    for ours, theirs in zip(Predictor(read).segment_all(scans), in_torch.segment_all(scans), strict=True):
+        assert np.abs(ours.probability.astype(float) - theirs.probability).max() < 2e-3
+        assert np.mean(ours.mask != theirs.mask) <= 1e-4
+        assert np.array_equal(in_torch.probabilities(ours.scan), theirs.probability)
