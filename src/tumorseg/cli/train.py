@@ -16,9 +16,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="key=value…", help="Change keys of the recipe.", show_default=False),
     ] = None,
-    fold: Annotated[
-        int | None, typer.Option(metavar="K", help="Test on fold K, from 0.", show_default=False)
-    ] = None,
+    fold: Annotated[int | None, typer.Option(metavar="K", help="Test on fold K, from 0.", show_default=False)] = None,
     folds: Annotated[int | None, typer.Option(metavar="N", help="Of N folds.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
     init: Annotated[

@@ -158,7 +158,7 @@ def read_images(paths: tuple[Path, ...]) -> Pixels:
         FormatError: a file is damaged, not 8-bit or not of three channels.
         ShapeMismatch: slices of one patient differ in size.
     """
-    frames = []
+    frames: list[Pixels] = []
     for path in paths:
         frame = read_tiff(path)
         if frame.dtype != np.uint8:
@@ -185,7 +185,7 @@ def read_masks(paths: tuple[Path, ...], images: tuple[Path, ...]) -> Mask:
         FormatError: a file is damaged, or holds grey values.
         ShapeMismatch: a mask's size is not its image's.
     """
-    masks = []
+    masks: list[Mask] = []
     for path, image in zip(paths, images, strict=True):
         mask = read_tiff(path)
         if mask.ndim == 3 and mask.shape[-1] in (3, 4) and np.array_equal(mask[..., 0], mask[..., 1]):

@@ -60,7 +60,8 @@ def split_patients(
     parts = max(len(PARTS), (folds or 0) + 1)
     if len(candidates) < parts:
         raise DataError(
-            f"{len(candidates)} patients cannot be split into {parts} parts", next_step="add patients or use fewer folds"
+            f"{len(candidates)} patients cannot be split into {parts} parts",
+            next_step="add patients or use fewer folds",
         )
     if folds is not None and fold is not None:
         test = _deal(candidates, pieces=folds, seed=shares.seed)[fold]

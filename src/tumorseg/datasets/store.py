@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from tumorseg.datasets.lgg import read_lgg
 from tumorseg.datasets.split import Candidate
@@ -58,6 +59,9 @@ class StoredScan:
     box: tuple[int, int, int, int]
 
 
+_STORED = TypeAdapter(StoredScan)
+
+
 class Store:
     """A prepared data set; nothing of it is in memory until it is touched.
 
@@ -69,10 +73,7 @@ class Store:
         self.folder = Path(folder)
         described = json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
         self.digest: str = described["digest"]
-        self.stored = tuple(
-            StoredScan(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
-            for entry in described["scans"]
-        )
+        self.stored = tuple(_STORED.validate_python(entry) for entry in described["scans"])
         with np.load(self.folder / "slices.npz", allow_pickle=False) as table:
             self.scan_index: NDArray[np.int64] = table["scan_index"]
             self.tumour_pixels: NDArray[np.int64] = table["tumour_pixels"]
@@ -157,8 +158,8 @@ def digest_of_files(folder: Path, scans: Sequence[Scan]) -> str:
 def digest_of_pixels(pixels: NDArray[np.uint8], masks: NDArray[np.uint8]) -> str:
     """SHA-256 of a scan's shape, pixels and masks."""
     seen = hashlib.sha256(repr(pixels.shape).encode())
-    seen.update(np.ascontiguousarray(pixels))
-    seen.update(np.ascontiguousarray(masks))
+    seen.update(np.ascontiguousarray(pixels).data)
+    seen.update(np.ascontiguousarray(masks).data)
     return seen.hexdigest()
 
 
@@ -183,8 +184,8 @@ def _write(home: Path, digest: str, scans: Sequence[Scan], progress: Progress) -
         for scan, (pixels, masks, counts, checksum, box) in zip(
             scans, progress.track(read, what="Preparing scans", total=len(scans)), strict=True
         ):
-            pixels_file.write(pixels)
-            masks_file.write(masks)
+            pixels_file.write(np.ascontiguousarray(pixels).data)
+            masks_file.write(np.ascontiguousarray(masks).data)
             entries.append(
                 StoredScan(
                     id=scan.id,

@@ -1,7 +1,6 @@
 """Judge the model of a run folder on one part of its split, and leave scores, tables and a report."""
 
 import csv
-import json
 import logging
 import os
 import shlex
@@ -16,12 +15,13 @@ from typing import Any
 from tumorseg import __version__
 from tumorseg.datasets.split import PARTS, Part, Split, read_split
 from tumorseg.datasets.store import Store, prepare
-from tumorseg.errors import DataError, ModelError, OutputError
+from tumorseg.errors import DataError, OutputError
 from tumorseg.evaluation.facts import RunFacts
 from tumorseg.evaluation.judged_scans import judge_scans
 from tumorseg.evaluation.judgement import write_judgement
 from tumorseg.evaluation.readings import count_reading
 from tumorseg.files import atomic_folder, unwritable
+from tumorseg.inference.run_folder import read_environment
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Scan
 
@@ -138,27 +138,6 @@ def choose_scans(scans: Sequence[Scan], split: Split, part: Part) -> Chosen:
 def data_set_name(scans: Sequence[Scan]) -> str:
     """What to call a data set: the folder that holds its scans' folders, such as kaggle_3m."""
     return next((scan.sources[0].resolve().parent.parent.name for scan in scans if scan.sources), "") or "scans"
-
-
-def read_environment(run: Path) -> dict[str, Any]:
-    """RUN/environment.json.
-
-    Raises:
-        ModelError: `run` is not a run folder.
-    """
-    path = run / "environment.json"
-    try:
-        environment = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"{run} is not a run folder: it has no readable environment.json",
-            next_step="give a folder that tumorseg train wrote",
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{path} is damaged", next_step="restore it or train again") from error
-    if not isinstance(environment, dict):
-        raise ModelError(f"{path} is damaged", next_step="restore it or train again")
-    return environment
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -73,7 +74,7 @@ def build_network(network: Network, *, channels: int, classes: int, pretrained: 
         load_encoder_weights(built, network, channels=channels)
     remove_unused(built, channels)
     if network.dropout:
-        built.segmentation_head = nn.Sequential(nn.Dropout2d(network.dropout), built.segmentation_head)
+        built.segmentation_head = nn.Sequential(nn.Dropout2d(network.dropout), cast(nn.Module, built.segmentation_head))
     return built
 
 

@@ -31,7 +31,9 @@ def load_encoder_weights(built: nn.Module, network: Network, *, channels: int) -
     else:
         state, where = read_state(Path(network.weights)), network.weights
     encoder = cast(nn.Module, built.encoder)
-    encoder.load_state_dict(_matched(state, encoder.state_dict(), where=where, encoder=network.encoder, channels=channels))
+    encoder.load_state_dict(
+        _matched(state, encoder.state_dict(), where=where, encoder=network.encoder, channels=channels)
+    )
 
 
 def read_state(path: Path) -> State:
@@ -42,7 +44,7 @@ def read_state(path: Path) -> State:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"weights file {path} does not exist", next_step="give the path of a .safetensors or .pth file")
+        raise ModelError(f"weights file {path} does not exist", next_step="give a .safetensors or .pth file")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -121,12 +121,10 @@ def _draw_intensity(recipe: Augmentation, batch: int, channels: int, rng: Genera
     chosen = rng.random((batch, 1, 4)) < recipe.intensity_probability
     amounts = rng.uniform(-1, 1, (batch, channels, 4)) * largest * chosen
     amounts[..., 3] = np.abs(amounts[..., 3])
-    return amounts.astype(np.float32)
+    return np.asarray(amounts, np.float32)
 
 
-def _draw_dropped(
-    recipe: Augmentation, batch: int, channels: tuple[str, ...], rng: Generator
-) -> NDArray[np.bool_]:
+def _draw_dropped(recipe: Augmentation, batch: int, channels: tuple[str, ...], rng: Generator) -> NDArray[np.bool_]:
     dropped = np.zeros((batch, len(channels)), bool)
     chance = rng.random(batch)
     bounds = np.cumsum([recipe.drop_both, recipe.drop_pre, recipe.drop_post])
@@ -136,9 +134,7 @@ def _draw_dropped(
     return dropped
 
 
-def _move(
-    changes: Changes, images: Tensor, masks: Tensor, *, patch: int, fill: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _move(changes: Changes, images: Tensor, masks: Tensor, *, patch: int, fill: Tensor | None) -> tuple[Tensor, Tensor]:
     """One resampling for every change of place, the cut to the patch included."""
     device, (height, width) = images.device, images.shape[-2:]
     axis = torch.arange(patch, device=device, dtype=torch.float32) - (patch - 1) / 2

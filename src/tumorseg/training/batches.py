@@ -42,6 +42,14 @@ class Batch(NamedTuple):
     changes: Changes | None
     owners: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same with its tensors on `device`."""
+        pixels, masks, low, span, owners = (
+            tensor.to(device, non_blocking=True)
+            for tensor in (self.pixels, self.masks, self.low, self.span, self.owners)
+        )
+        return self._replace(pixels=pixels, masks=masks, low=low, span=span, owners=owners)
+
 
 @dataclass(frozen=True, eq=False)
 class PartOfStore:
@@ -74,9 +82,7 @@ class PartOfStore:
         box = self.store.box(entry) if self.recipe.crop == "head" else None
         return plan_grid(entry.shape[1], entry.shape[2], image_size=self.recipe.image_size, box=box)
 
-    def assemble(
-        self, picked: NDArray[np.int64], changes: Changes | None, rng: Generator | None
-    ) -> Batch:
+    def assemble(self, picked: NDArray[np.int64], changes: Changes | None, rng: Generator | None) -> Batch:
         """Gather slices; `picked` indexes `rows`. With `rng`, statistics may come from a subset of a volume."""
         size, channels = self.recipe.image_size, len(self.recipe.channels)
         pixels = np.empty((len(picked), size, size, channels), np.uint8)

@@ -49,7 +49,8 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
     except FileNotFoundError as error:
         raise TrainingError(f"no checkpoint {path}", next_step="train without --resume") from error
     except Exception as error:  # whatever a damaged file makes the reader raise means the same here
-        raise TrainingError(f"checkpoint {path} is damaged", next_step="delete it and train without --resume") from error
+        next_step = "delete it and train without --resume"
+        raise TrainingError(f"checkpoint {path} is damaged", next_step=next_step) from error
     return loaded
 
 

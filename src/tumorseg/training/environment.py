@@ -1,6 +1,5 @@
 """What a run must remember of where and how it was made."""
 
-import json
 import os
 import platform
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tumorseg.datasets.store import Store
-from tumorseg.errors import ModelError
 from tumorseg.recipe import Recipe
 from tumorseg.training.devices import Device
 
@@ -36,19 +34,6 @@ def describe_environment(
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def read_environment(run: Path) -> dict[str, Any]:
-    """Read environment.json of a run.
-
-    Raises:
-        ModelError: `run` has none, or a damaged one.
-    """
-    try:
-        described: dict[str, Any] = json.loads((Path(run) / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{run} is not a run folder", next_step="give a folder that train wrote") from error
-    return described
 
 
 def _versions() -> dict[str, str]:

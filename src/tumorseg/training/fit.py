@@ -13,6 +13,7 @@ from tumorseg.datasets.split import PARTS, Split, read_split, split_patients, wr
 from tumorseg.datasets.store import Store, prepare
 from tumorseg.errors import ModelError, TrainingError
 from tumorseg.files import atomic_folder, refuse_existing, write_json, write_text
+from tumorseg.inference.run_folder import read_environment
 from tumorseg.networks import build_network, parameter_count
 from tumorseg.networks.weights import read_state
 from tumorseg.progress import Progress, silent
@@ -21,7 +22,7 @@ from tumorseg.training.batches import PartOfStore, TrainingBatches, ValidationBa
 from tumorseg.training.callbacks import training_callbacks
 from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint, stop_on_signals
 from tumorseg.training.devices import Device, choose_batch_size, choose_device
-from tumorseg.training.environment import describe_environment, read_environment
+from tumorseg.training.environment import describe_environment
 from tumorseg.training.failures import explained
 from tumorseg.training.package import package_model
 from tumorseg.training.task import SegmentationTask

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from tumorseg.files import atomic_write
+from tumorseg.progress import duration
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class EpochLog(Callback):
             writer.writerows(self._rows)
         if trainer.logger is not None:
             measured = {key: value for key, value in row.items() if value is not None}
-            trainer.logger.log_metrics(measured, step=trainer.global_step)  # type: ignore[arg-type]
+            trainer.logger.log_metrics(measured, step=trainer.global_step)
         judged = f", validation Dice by patient {row['val_dice_patient']:.3f}" if validated else ""
         left = sum(self._spent[-4:]) / len(self._spent[-4:]) * (self.epochs - epoch)
         logger.info(
@@ -103,11 +104,3 @@ class EpochLog(Callback):
             row["images_per_second"],
             duration(left),
         )
-
-
-def duration(seconds: float) -> str:
-    """A span of time as people say it, such as 1 h 05 min."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -32,13 +32,14 @@ class SegmentationTask(lightning.LightningModule):
         self.loss = build_loss(recipe.loss)
         self.steps_per_epoch = steps_per_epoch
         self.stage = 0
-        self.register_buffer("_counts", torch.zeros(validation_patients, 3, dtype=torch.float64), persistent=False)
-        self.register_buffer("_loss_sum", torch.zeros(2, dtype=torch.float64), persistent=False)
+        self.validation_patients = validation_patients
+        # No buffers: those would be averaged and swapped with the weights.
+        self._counts = self._loss_sum = torch.empty(0)
         self._flair = recipe.channels.index("flair") if "flair" in recipe.channels else 0
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the tensors; what was drawn for augmentation moves when it is applied."""
-        return Batch(*(value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in batch))
+        return batch.to(device)
 
     def on_train_epoch_start(self) -> None:
         """Enter the stage that this epoch belongs to."""
@@ -79,8 +80,8 @@ class SegmentationTask(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        cast(Tensor, self._counts).zero_()
-        cast(Tensor, self._loss_sum).zero_()
+        self._counts = torch.zeros(self.validation_patients, 3, dtype=torch.float64, device=self.device)
+        self._loss_sum = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count, for each patient, the pixels of prediction, reference and both."""
@@ -91,15 +92,15 @@ class SegmentationTask(lightning.LightningModule):
         counts = torch.stack(
             [mask.flatten(1).sum(1) for mask in (predicted & reference, predicted, reference)], dim=1
         ).double()
-        cast(Tensor, self._counts).index_add_(0, batch.owners, counts)
+        self._counts.index_add_(0, batch.owners, counts)
         with torch.autocast(self.device.type, enabled=False):
             loss = cast(Tensor, self.loss(logits, masks)).double()
-        cast(Tensor, self._loss_sum).add_(torch.stack([loss * len(images), torch.full_like(loss, len(images))]))
+        self._loss_sum.add_(torch.stack([loss * len(images), torch.full_like(loss, len(images))]))
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean of Dice over patients, and the loss over slices."""
-        counts = cast(Tensor, self.trainer.strategy.reduce(cast(Tensor, self._counts).clone(), reduce_op="sum"))
-        loss = cast(Tensor, self.trainer.strategy.reduce(cast(Tensor, self._loss_sum).clone(), reduce_op="sum"))
+        counts = cast(Tensor, self.trainer.strategy.reduce(self._counts, reduce_op="sum"))
+        loss = cast(Tensor, self.trainer.strategy.reduce(self._loss_sum, reduce_op="sum"))
         both, predicted, reference = counts.unbind(1)
         judged = predicted + reference > 0
         dice = 2 * both[judged] / (predicted + reference)[judged]
@@ -138,7 +139,8 @@ class SegmentationTask(lightning.LightningModule):
                 "strict": False,
             }
         if choice.name == "one-cycle":
-            built: Any = schedulers.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=max(choice.warmup, 0.01))
+            rise = max(choice.warmup, 0.01)
+            built: Any = schedulers.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=rise)
         elif choice.name == "cosine":
             rising = schedulers.LinearLR(optimizer, 1 / warmup, 1.0, warmup)
             falling = schedulers.CosineAnnealingLR(optimizer, max(1, steps - warmup))
