@@ -49,8 +49,9 @@ class _Task:
         measured = Statistics(
             self.measured.low[row], self.measured.span[row], self.measured.floor, self.measured.ceiling
         )
-        values = normalise(self.pixels[index : index + 1], measured)
-        return np.ascontiguousarray(np.moveaxis(self.grid.apply(values[0]), -1, 0))
+        # Resampled before it is normalised, as in training.
+        square = self.grid.apply(self.pixels[index])
+        return np.ascontiguousarray(np.moveaxis(normalise(square[None], measured)[0], -1, 0))
 
 
 class Predictor:

@@ -1,18 +1,17 @@
 """The callbacks of one training, in the order in which they must run."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from lightning.pytorch.callbacks import Callback, RichProgressBar, WeightAveraging
 
 from tumorseg.recipe import Recipe
 from tumorseg.training.averaging import warm_average
-from tumorseg.training.checkpoints import Checkpoints
+from tumorseg.training.checkpoints import Checkpoints, StopSignals
 from tumorseg.training.log import EpochLog
 
 
 def training_callbacks(
-    recipe: Recipe, output: Path, *, images_per_step: int, stop_requested: Callable[[], bool], show_bar: bool
+    recipe: Recipe, output: Path, *, images_per_step: int, signals: StopSignals, show_bar: bool
 ) -> list[Callback]:
     """Averaged weights, checkpoints, log and, where `show_bar`, a bar with the time left."""
     callbacks: list[Callback] = []
@@ -27,7 +26,7 @@ def training_callbacks(
             monitor="val_loss" if recipe.select_by == "loss" else "val_dice_patient",
             highest=recipe.select_by != "loss",
             patience=recipe.early_stopping,
-            stop_requested=stop_requested,
+            signals=signals,
         )
     )
     if show_bar:

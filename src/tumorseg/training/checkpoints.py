@@ -2,11 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 import torch
@@ -62,7 +62,7 @@ class Checkpoints(Callback):
         monitor: what "better" looks at.
         highest: whether more is better.
         patience: validations without a better one before training ends; None never ends early.
-        stop_requested: asked after every step; when it says True, all is saved and `Interrupted` raised.
+        signals: asked after every step; once somebody wants to stop, all is saved and `Interrupted` raised.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Checkpoints(Callback):
         monitor: str,
         highest: bool,
         patience: int | None,
-        stop_requested: Callable[[], bool],
+        signals: "StopSignals",
     ) -> None:
         self.folder = folder
         self.monitor = monitor
         self.highest = highest
         self.patience = patience
-        self.stop_requested = stop_requested
+        self.signals = signals
         self.best: float | None = None
         self.best_epoch = -1
         self.waited = 0
@@ -91,6 +91,10 @@ class Checkpoints(Callback):
         """Take up the best score."""
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
         self.waited = state_dict["waited"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen again: Lightning's own handler would end the run in the middle of a validation, unsaved."""
+        self.signals.install()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save `best` where this validation was better than all before."""
@@ -106,8 +110,10 @@ class Checkpoints(Callback):
                 trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save `last`."""
+        """Save `last`; stop here, where somebody asked for it since the last step."""
         trainer.save_checkpoint(self.folder / "last.ckpt")
+        if self.signals.asked:
+            self._stop(trainer)
 
     def on_train_batch_end(
         self,
@@ -118,39 +124,52 @@ class Checkpoints(Callback):
         batch_idx: int,
     ) -> None:
         """Save `last` and stop, where somebody asked for it; at an epoch's end `on_train_epoch_end` is near."""
-        if self.stop_requested() and batch_idx + 1 < int(trainer.num_training_batches):
+        if self.signals.asked and batch_idx + 1 < int(trainer.num_training_batches):
             trainer.save_checkpoint(self.folder / "last.ckpt")
-            raise Interrupted(
-                f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch + 1}); saved to {self.folder}",
-                next_step="go on with the same command and --resume",
-            )
+            self._stop(trainer)
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Stop between epochs, where somebody asked for it."""
-        if self.stop_requested() and (self.folder / "last.ckpt").is_file():
-            raise Interrupted(
-                f"stopped after epoch {trainer.current_epoch}; saved to {self.folder}",
-                next_step="go on with the same command and --resume",
-            )
+    def _stop(self, trainer: lightning.Trainer) -> NoReturn:
+        raise Interrupted(
+            f"stopped at step {trainer.global_step} (epoch {trainer.current_epoch + 1}); saved to {self.folder}",
+            next_step="go on with the same command and --resume",
+        )
+
+
+class StopSignals:
+    """Turns the first Ctrl-C or SIGTERM into a request to stop; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody wants the training to stop."""
+        return self._asked.is_set()
+
+    def install(self) -> None:
+        """Listen; only the main thread may, and elsewhere nothing changes."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise Interrupted("stopped at once", next_step="go on from the last checkpoint with --resume")
+        self._asked.set()
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop; a second Ctrl-C stops at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set  # only the main thread may set handlers
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in numbers]
+def stop_on_signals() -> Iterator[StopSignals]:
+    """Listen for signals within the block, and give their old handlers back after it."""
+    signals = StopSignals()
+    before = [signal.getsignal(number) for number in _SIGNALS]
+    signals.install()
     try:
-        yield asked.is_set
+        yield signals
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in zip(_SIGNALS, before, strict=True):
+                signal.signal(number, handler)

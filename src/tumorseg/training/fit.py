@@ -82,6 +82,7 @@ def train(
     logger.info("training on %s, %s, batches of %d", chosen.name, chosen.precision, batch_size)
     logger.info("patients: %s", ", ".join(f"{len(split.patients(part))} {part}" for part in PARTS))
     pretrained = init is None and not resume
+    lightning.seed_everything(recipe.seed, verbose=False)  # the first weights are part of what the seed fixes
     network = build_network(
         recipe.network, channels=len(recipe.channels), classes=len(recipe.classes), pretrained=pretrained
     )
@@ -121,12 +122,11 @@ def fit(
     )
     validating = PartOfStore.of(store, recipe, split.patients("val"))
     validation = ValidationBatches(validating, batch_size=recipe.batch_size)
-    lightning.seed_everything(recipe.seed, verbose=False)
     task = SegmentationTask(
         recipe, network, steps_per_epoch=len(training), validation_patients=len(validating.patients)
     )
     started, clock = datetime.now(UTC), time.monotonic()
-    with stop_on_signals() as stop_requested, explained(output):
+    with stop_on_signals() as signals, explained(output):
         trainer = lightning.Trainer(
             accelerator=device.accelerator,
             devices="auto" if device.accelerator == "cuda" else 1,
@@ -135,7 +135,7 @@ def fit(
             check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),
             gradient_clip_val=recipe.optimizer.clip,
             callbacks=training_callbacks(
-                recipe, output, images_per_step=recipe.batch_size, stop_requested=stop_requested, show_bar=show_bar
+                recipe, output, images_per_step=recipe.batch_size, signals=signals, show_bar=show_bar
             ),
             plugins=[AtomicCheckpoints()],
             logger=_tensorboard(output),

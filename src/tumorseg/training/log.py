@@ -49,6 +49,8 @@ class EpochLog(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the rows of epochs that are done."""
+        self._loss = torch.zeros((), device=pl_module.device)
+        self._began = self._entered = time.monotonic()
         if self.path.is_file():
             with open(self.path, newline="", encoding="utf-8") as file:
                 self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]

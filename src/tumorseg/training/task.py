@@ -41,6 +41,10 @@ class SegmentationTask(lightning.LightningModule):
         """Move the tensors; what was drawn for augmentation moves when it is applied."""
         return batch.to(device)
 
+    def on_train_start(self) -> None:
+        """Freeze what this stage freezes; a run that resumes within an epoch does not start that epoch again."""
+        self._freeze()
+
     def on_train_epoch_start(self) -> None:
         """Enter the stage that this epoch belongs to."""
         stage = self._stage_of(self.current_epoch)

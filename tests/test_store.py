@@ -1,0 +1,111 @@
+"""Prepared data is what the files hold, is made once, and is never half."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tumorseg.datasets import store as room
+from tumorseg.datasets.lgg import identify, list_lgg, read_clinical, read_lgg
+from tumorseg.datasets.store import prepare
+from tumorseg.errors import DataError
+from tumorseg.preprocess import percentile_statistics, statistics
+
+
+@pytest.fixture
+def own(phantom: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(phantom, tmp_path / "kaggle_3m"))
+
+
+def test_a_store_holds_what_the_files_hold(phantom: Path) -> None:
+    store = prepare(phantom)
+    for stored, scan in zip(store.scans, read_lgg(phantom), strict=True):
+        assert (stored.id, stored.patient, stored.slice_numbers) == (scan.id, scan.patient, scan.slice_numbers)
+        np.testing.assert_array_equal(stored.pixels, scan.pixels)
+        assert stored.reference is not None and scan.reference is not None
+        np.testing.assert_array_equal(stored.reference, scan.reference)
+
+
+def test_the_table_counts_what_the_masks_hold(phantom: Path) -> None:
+    store = prepare(phantom)
+    for index, scan in enumerate(store.scans):
+        assert scan.reference is not None
+        rows = store.scan_index == index
+        np.testing.assert_array_equal(store.tumour_pixels[rows], np.count_nonzero(scan.reference, axis=(1, 2)))
+
+
+def test_statistics_from_the_table_are_those_of_the_pixels(phantom: Path) -> None:
+    store = prepare(phantom)
+    scan = store.scans[0]
+    counts = store.histograms[store.scan_index == 0].sum(axis=0, keepdims=True)
+    expected, got = statistics(scan.pixels, "volume-percentile"), percentile_statistics(counts)
+    np.testing.assert_array_equal(expected.low, got.low)
+    np.testing.assert_array_equal(expected.span, got.span)
+    plain = np.percentile(scan.pixels, 99.5, axis=(0, 1, 2), method="inverted_cdf")
+    np.testing.assert_array_equal(got.low[0] + got.span[0], plain)
+
+
+def test_a_second_call_reads_no_image(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare(own)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("an image was read again")
+
+    monkeypatch.setattr(room, "_read", fail)
+    assert prepare(own).digest == first.digest
+
+
+def test_a_changed_file_makes_a_new_store(own: Path) -> None:
+    before = prepare(own)
+    first, second = sorted(sorted(own.glob("TCGA*"))[0].glob("*_mask.tif"))[:2]
+    shutil.copyfile(second, first)
+    assert prepare(own).digest != before.digest
+
+
+def test_preparing_that_breaks_leaves_no_store(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUMORSEG_CACHE", str(tmp_path / "cache"))
+    victim = sorted(own.glob("*/*_mask.tif"))[-1]
+    victim.write_bytes(victim.read_bytes()[:100])
+    with pytest.raises(DataError, match=victim.name):
+        prepare(own)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_the_doubled_archive_is_read_once(own: Path) -> None:
+    patients = [folder.name for folder in own.iterdir() if folder.is_dir()]
+    shutil.copytree(own, own / "lgg-mri-segmentation" / "kaggle_3m", ignore=shutil.ignore_patterns("lgg-*"))
+    assert [scan.id for scan in read_lgg(own)] == sorted(patients)
+    listing = list_lgg(own)
+    assert set(listing.copies) == set(patients)
+    assert all(home.parent == own for home in listing.homes.values())
+
+
+def test_slices_are_in_the_order_of_their_numbers(own: Path) -> None:
+    for scan in read_lgg(own):
+        assert list(scan.slice_numbers) == sorted(scan.slice_numbers)
+        assert [int(path.stem.rpartition("_")[2]) for path in scan.sources] == list(scan.slice_numbers)
+
+
+def test_any_subset_of_patients_is_a_data_set(own: Path) -> None:
+    folders = sorted(folder for folder in own.iterdir() if folder.is_dir())
+    for folder in folders[1:]:
+        shutil.rmtree(folder)
+    assert [scan.id for scan in read_lgg(own)] == [folders[0].name]
+    assert [scan.id for scan in read_lgg(folders[0])] == [folders[0].name]
+
+
+def test_patients_and_institutions_are_in_the_names() -> None:
+    assert identify("TCGA_CS_4941_19960909") == ("TCGA_CS_4941", "CS")
+    assert identify("patient 7") == ("patient 7", "")
+
+
+def test_the_clinical_table_is_joined_by_patient(phantom: Path) -> None:
+    table = read_clinical(phantom)
+    assert {scan.patient for scan in read_lgg(phantom)} <= set(table)
+
+
+def test_every_real_patient_is_prepared(lgg_real: Path) -> None:
+    store = prepare(lgg_real)
+    assert len(store.stored) == 88 and len(store.scan_index) == 3051
+    assert {entry.patient for entry in store.stored} <= set(read_clinical(lgg_real))
