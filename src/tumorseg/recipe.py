@@ -51,7 +51,7 @@ class Scheduler(_Part):
 
     Attributes:
         name: one-cycle (up and down again, Smith 2018), cosine, plateau (on the validation loss), constant.
-        warmup: share of the stage in which the rate rises linearly (one-cycle: in which it rises at all).
+        warmup: share of a stage's steps in which the rate rises to its height; 0 starts there.
         patience: plateau: validations without a better loss before the rate falls.
         factor: plateau: what the rate is multiplied with.
     """

@@ -129,7 +129,7 @@ def fit(
     with stop_on_signals() as signals, explained(output):
         trainer = lightning.Trainer(
             accelerator=device.accelerator,
-            devices="auto" if device.accelerator == "cuda" else 1,
+            devices=1,
             precision=device.precision,  # type: ignore[arg-type]
             max_epochs=recipe.total_epochs,
             check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),

@@ -56,6 +56,8 @@ class SegmentationTask(lightning.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw what layers draw, such as dropout, from the seed and the step: resuming then repeats it."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        if self.recipe.scheduler.name == "plateau":
+            self._warm_up()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one augmented batch."""
@@ -150,8 +152,17 @@ class SegmentationTask(lightning.LightningModule):
             falling = schedulers.CosineAnnealingLR(optimizer, max(1, steps - warmup))
             built = schedulers.SequentialLR(optimizer, [rising, falling], [warmup])
         else:
-            built = schedulers.ConstantLR(optimizer, factor=1.0)
+            built = schedulers.LinearLR(optimizer, 1 / warmup, 1.0, warmup)
         return {"scheduler": built, "interval": "step"}
+
+    def _warm_up(self) -> None:
+        """Raise the rate over the first steps of a stage; what waits for a plateau cannot do so itself."""
+        stage = self.recipe.schedule[self.stage]
+        begun = self.steps_per_epoch * sum(earlier.epochs for earlier in self.recipe.schedule[: self.stage])
+        steps, done = round(self.recipe.scheduler.warmup * stage.epochs * self.steps_per_epoch), self.global_step - begun
+        if done < steps:
+            for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
+                group["lr"] = (stage.lr or self.recipe.optimizer.lr) * (done + 1) / steps
 
     def _stage_of(self, epoch: int) -> int:
         ends = 0
