@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("slices", [1, 2, 5, 30])
 def test_every_patient_has_a_lesion_and_an_empty_slice_where_there_are_many(slices: int) -> None:
-    for index in range(3):
+    for index in range(3 if slices < 10 else 1):
         tumour = phantom_patient(9, index, slices=slices).reference.any(axis=(1, 2))
         assert tumour.any()
         assert slices < 5 or not tumour.all()

@@ -109,3 +109,18 @@ def test_every_real_patient_is_prepared(lgg_real: Path) -> None:
     store = prepare(lgg_real)
     assert len(store.stored) == 88 and len(store.scan_index) == 3051
     assert {entry.patient for entry in store.stored} <= set(read_clinical(lgg_real))
+
+
+def test_what_an_interrupted_writer_left_is_no_patient(own: Path) -> None:
+    patient = next(folder for folder in sorted(own.iterdir()) if folder.is_dir())
+    before = [scan.id for scan in read_lgg(own)]
+    shutil.copytree(patient, own / ".kaggle_3m.x.partial" / "TCGA_CS_9999_20000101")
+    assert [scan.id for scan in read_lgg(own)] == before
+
+
+def test_slices_of_two_patients_in_one_folder_are_an_error(own: Path) -> None:
+    first, second = sorted(folder for folder in own.iterdir() if folder.is_dir())[:2]
+    for name in (f"{second.name}_1.tif", f"{second.name}_1_mask.tif"):
+        shutil.copyfile(second / name, first / name.replace("_1.", "_999.").replace("_1_m", "_999_m"))
+    with pytest.raises(DataError, match="2 scans"):
+        read_lgg(own)

@@ -65,7 +65,8 @@ def list_lgg(folder: Path) -> LggListing:
     found: dict[str, list[tuple[Path, list[str]]]] = defaultdict(list)
     table: Path | None = None
     for place, folders, names in os.walk(folder):
-        folders.sort()
+        # Hidden folders are what an interrupted writer or a file manager left behind.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(place)
         slices = [name for name in names if _SLICE.fullmatch(name)]
         if slices:
@@ -119,6 +120,12 @@ def read_lgg(folder: Path) -> list[Scan]:
             raise DataError(
                 f"{listing.homes[name]} holds slice {listing.doubled[name][0]} twice", next_step="delete one of the two"
             )
+        stems = {_stem(path) for entry in slices for path in (entry.image, entry.mask) if path}
+        if len(stems) > 1:
+            raise DataError(
+                f"{listing.homes[name]} holds slices of {len(stems)} scans: {', '.join(sorted(stems)[:3])}",
+                next_step="give each patient a folder",
+            )
         for entry in slices:
             if entry.mask is None:
                 raise DataError(f"{entry.image} has no mask beside it", next_step=_CHECK.format(folder))
@@ -140,6 +147,12 @@ def read_lgg(folder: Path) -> list[Scan]:
             )
         )
     return scans
+
+
+def _stem(path: Path) -> str:
+    match = _SLICE.fullmatch(path.name)
+    assert match is not None
+    return match["stem"]
 
 
 _CHECK = "add it or remove its partner; see all with: tumorseg data check {}"

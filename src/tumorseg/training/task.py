@@ -159,7 +159,10 @@ class SegmentationTask(lightning.LightningModule):
         """Raise the rate over the first steps of a stage; what waits for a plateau cannot do so itself."""
         stage = self.recipe.schedule[self.stage]
         begun = self.steps_per_epoch * sum(earlier.epochs for earlier in self.recipe.schedule[: self.stage])
-        steps, done = round(self.recipe.scheduler.warmup * stage.epochs * self.steps_per_epoch), self.global_step - begun
+        steps, done = (
+            round(self.recipe.scheduler.warmup * stage.epochs * self.steps_per_epoch),
+            self.global_step - begun,
+        )
         if done < steps:
             for group in cast(torch.optim.Optimizer, self.optimizers()).param_groups:
                 group["lr"] = (stage.lr or self.recipe.optimizer.lr) * (done + 1) / steps
