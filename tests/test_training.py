@@ -85,7 +85,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(
     run = tmp_path / "cut"
     process = subprocess.Popen(command(phantom, run), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     until = time.monotonic() + 300
-    while not (run / "log.csv").is_file():
+    while not (run / "checkpoints" / "last.ckpt").is_file():
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
     time.sleep(0.3)  # into the second epoch
