@@ -10,6 +10,7 @@ take turns, so that whatever else the machine does meets all of them alike; the 
 """
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
@@ -187,6 +188,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     recipe = load_recipe(options.recipe)
     device = choose_device(options.device, recipe)
     recipe = recipe.model_copy(update={"batch_size": choose_batch_size(recipe, device)})

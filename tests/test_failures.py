@@ -15,9 +15,15 @@ from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint
 from tumorseg.training.failures import explained
 
 SMALL = (
-    "epochs=2 image_size=64 patch_size=64 batch_size=4 network.weights=none network.encoder=resnet18 "
-    "network.decoder_channels=[32,16,16,8,8] validate_every=1"
-).split()
+    "epochs=2",
+    "image_size=64",
+    "patch_size=64",
+    "batch_size=4",
+    "network.weights=none",
+    "network.encoder=resnet18",
+    "network.decoder_channels=[32,16,16,8,8]",
+    "validate_every=1",
+)
 
 
 def trained(phantom: Path, run: Path, *changes: str) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,8 @@ class EpochLog(Callback):
         seconds = time.monotonic() - self._entered
         self._spent.append(seconds)
         epoch = trainer.current_epoch + 1
-        validated = epoch % int(trainer.check_val_every_n_epoch or 1) == 0
+        due = epoch % int(trainer.check_val_every_n_epoch or 1) == 0
+        validated = due and "val_loss" in trainer.callback_metrics
         row: dict[str, float | int | None] = {
             "epoch": epoch,
             "step": trainer.global_step,
