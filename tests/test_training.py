@@ -243,3 +243,14 @@ def test_weights_of_another_run_are_taken_up(uninterrupted: Path, phantom: Path,
     tuned = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     name = "network.encoder.conv1.weight"
     torch.testing.assert_close(first[name], tuned[name], atol=1e-5, rtol=0)
+
+
+def test_a_threshold_leaves_one_half_only_for_a_gain_that_patients_agree_on() -> None:
+    from tumorseg.training.package import THRESHOLDS, nearest_equal
+
+    chance = np.full((10, len(THRESHOLDS)), 0.8)
+    chance[0, 2] = 0.81  # one patient likes 0.3 a little better
+    assert nearest_equal(chance) == 0.5
+    agreed = np.full((10, len(THRESHOLDS)), 0.7)
+    agreed[:, 2] = 0.8
+    assert nearest_equal(agreed) == pytest.approx(0.3)

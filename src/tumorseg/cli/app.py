@@ -102,7 +102,7 @@ def run(words: Sequence[str]) -> int:
     try:
         result: Any = app(list(words), prog_name="tumorseg", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; nothing is left half-written", EXIT_INTERRUPTED)
+        result = EXIT_INTERRUPTED
     except BrokenPipeError:
         return reader_has_gone()
     except TumorsegError as error:
@@ -115,6 +115,8 @@ def run(words: Sequence[str]) -> int:
         if message := _cause(error):
             return _say(message, EXIT_USER)
         return _bug(error)
+    if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this code
+        return _say("interrupted; nothing is left half-written", EXIT_INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

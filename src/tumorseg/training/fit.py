@@ -88,6 +88,8 @@ def train(
     )
     if init is not None:
         _start_from(network, Path(init))
+    # All that can be wrong with the recipe or the data is found before anything is written.
+    task, training, validation = _prepare(recipe, store, split, network)
     if not resume:
         with atomic_folder(output) as folder:
             write_text(folder / "recipe.yaml", dump_recipe(recipe))
@@ -95,16 +97,34 @@ def train(
             described = describe_environment(data, store, recipe, chosen, command, parameter_count(network))
             write_json(folder / "environment.json", described)
             (folder / "checkpoints").mkdir()
-    fit(recipe, store, split, network, output, chosen, resume=resume, show_bar=show_bar)
+    fit(recipe, task, training, validation, output, chosen, resume=resume, show_bar=show_bar)
     package_model(output, recipe, store, split, progress=progress)
     return output
 
 
+def _prepare(
+    recipe: Recipe, store: Store, split: Split, network: torch.nn.Module
+) -> tuple[SegmentationTask, TrainingBatches, ValidationBatches]:
+    """What Lightning fits, and on which batches."""
+    assert recipe.batch_size != "auto"
+    validating = PartOfStore.of(store, recipe, split.patients("val"))
+    task: SegmentationTask
+    training = TrainingBatches(
+        PartOfStore.of(store, recipe, split.patients("train")),
+        batch_size=recipe.batch_size,
+        step_now=lambda: task.trainer.global_step,
+    )
+    task = SegmentationTask(
+        recipe, network, steps_per_epoch=len(training), validation_patients=len(validating.patients)
+    )
+    return task, training, ValidationBatches(validating, batch_size=recipe.batch_size)
+
+
 def fit(
     recipe: Recipe,
-    store: Store,
-    split: Split,
-    network: torch.nn.Module,
+    task: SegmentationTask,
+    training: TrainingBatches,
+    validation: ValidationBatches,
     output: Path,
     device: Device,
     *,
@@ -112,19 +132,6 @@ def fit(
     show_bar: bool,
 ) -> None:
     """Run Lightning's loop over the training part, with checkpoints and logs under `output`."""
-    assert recipe.batch_size != "auto"
-    task: SegmentationTask
-    trainer: lightning.Trainer
-    training = TrainingBatches(
-        PartOfStore.of(store, recipe, split.patients("train")),
-        batch_size=recipe.batch_size,
-        step_now=lambda: trainer.global_step,
-    )
-    validating = PartOfStore.of(store, recipe, split.patients("val"))
-    validation = ValidationBatches(validating, batch_size=recipe.batch_size)
-    task = SegmentationTask(
-        recipe, network, steps_per_epoch=len(training), validation_patients=len(validating.patients)
-    )
     started, clock = datetime.now(UTC), time.monotonic()
     with stop_on_signals() as signals, explained(output):
         trainer = lightning.Trainer(
@@ -135,7 +142,7 @@ def fit(
             check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),
             gradient_clip_val=recipe.optimizer.clip,
             callbacks=training_callbacks(
-                recipe, output, images_per_step=recipe.batch_size, signals=signals, show_bar=show_bar
+                recipe, output, images_per_step=training.batch_size, signals=signals, show_bar=show_bar
             ),
             plugins=[AtomicCheckpoints()],
             logger=_tensorboard(output),

@@ -91,7 +91,12 @@ def licence_of(digests: Iterable[str]) -> str:
 
 
 def choose_threshold(predictor: Predictor, scans: Iterable[Scan]) -> float:
-    """The threshold of `THRESHOLDS` with the highest mean of Dice by patient; the one nearest 0.5 among equals."""
+    """The threshold of `THRESHOLDS` nearest to 0.5 that does as well as the best one on these patients.
+
+    As well means: its Dice by patient is on average no more than one standard error of the paired difference below
+    that of the threshold with the highest mean (the one-standard-error rule, Breiman et al. 1984). Few patients tell
+    neighbouring thresholds apart, and the highest of many equals is chance.
+    """
     by_patient: dict[str, NDArray[np.float64]] = {}
     for scan in scans:
         probability, reference = predictor.probabilities(scan), scan.reference
@@ -107,9 +112,17 @@ def choose_threshold(predictor: Predictor, scans: Iterable[Scan]) -> float:
         by_patient[scan.patient] = by_patient.get(scan.patient, 0.0) + counts
     overlaps = np.stack(list(by_patient.values()))
     both, predicted, reference_voxels = overlaps[..., 0], overlaps[..., 1], overlaps[..., 2]
-    dice = (2 * both / np.maximum(predicted + reference_voxels, 1)).mean(axis=0)
-    candidates = THRESHOLDS[dice >= dice.max() - 1e-9]
-    return float(candidates[np.argmin(np.abs(candidates - 0.5))])
+    return nearest_equal(2 * both / np.maximum(predicted + reference_voxels, 1))
+
+
+def nearest_equal(dice: NDArray[np.float64]) -> float:
+    """The one-standard-error rule of `choose_threshold`, on Dice as (patients, thresholds)."""
+    best = int(np.argmax(dice.mean(axis=0)))
+    behind = dice[:, best : best + 1] - dice
+    patients = len(dice)
+    error = behind.std(axis=0, ddof=1) / np.sqrt(patients) if patients > 1 else np.zeros(len(THRESHOLDS))
+    equal = THRESHOLDS[behind.mean(axis=0) <= error + 1e-9]
+    return float(equal[np.argmin(np.abs(equal - 0.5))])
 
 
 def check_parity(predictor: Predictor, network: nn.Module, scan: Scan) -> None:
