@@ -31,10 +31,16 @@ def train(
     """
     import sys
 
-    from tumorseg.cli.console import console_progress, emit, shows_bars
+    from tumorseg.cli.console import console_progress, emit, require_training, shows_bars
+    from tumorseg.datasets.store import prepare
+    from tumorseg.files import refuse_existing
     from tumorseg.recipe import load_recipe
 
     resolved = load_recipe(recipe, settings or ())
+    require_training()
+    if not resume:
+        refuse_existing(output)
+    prepare(data, progress=console_progress())  # what is wrong with the data is said before torch is imported
     from tumorseg.training.fit import train as fit_recipe
 
     run = fit_recipe(
