@@ -9,25 +9,27 @@ from pathlib import Path
 import pytest
 import torch
 
+from small_recipe import SMALL
 from tumorseg.errors import OutputError, TrainingError, TumorsegError
 from tumorseg.recipe import load_recipe
 from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint
 from tumorseg.training.failures import explained
 
-SMALL = (
-    "epochs=2",
-    "image_size=64",
-    "patch_size=64",
-    "batch_size=4",
-    "network.weights=none",
-    "network.encoder=resnet18",
-    "network.decoder_channels=[32,16,16,8,8]",
-    "validate_every=1",
-)
-
 
 def trained(phantom: Path, run: Path, *changes: str) -> subprocess.CompletedProcess[str]:
-    words = ["train", "--data", str(phantom), "--output", str(run), "--device", "cpu", "--set", *SMALL, *changes]
+    words = [
+        "train",
+        "--data",
+        str(phantom),
+        "--output",
+        str(run),
+        "--device",
+        "cpu",
+        "--set",
+        *SMALL,
+        "epochs=2",
+        *changes,
+    ]
     return subprocess.run([sys.executable, "-m", "tumorseg", *words], capture_output=True, text=True, timeout=300)
 
 

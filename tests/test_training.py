@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.random import default_rng
 
+from small_recipe import SMALL
 from tumorseg.datasets.split import split_patients
 from tumorseg.datasets.store import prepare
 from tumorseg.recipe import Augmentation, Recipe, load_recipe
@@ -20,18 +21,6 @@ from tumorseg.training.augmentation import apply, draw
 from tumorseg.training.batches import PartOfStore, TrainingBatches, ValidationBatches
 from tumorseg.training.checkpoints import read_checkpoint
 from tumorseg.training.task import prepare as prepare_batch
-
-SMALL = (
-    "epochs=3",
-    "image_size=64",
-    "patch_size=64",
-    "batch_size=4",
-    "network.weights=none",
-    "network.encoder=resnet18",
-    "network.decoder_channels=[32,16,16,8,8]",
-    "validate_every=1",
-)
-"""A network and a grid small enough to train in seconds."""
 
 
 def command(data: Path, run: Path, *more: str) -> list[str]:
