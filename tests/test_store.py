@@ -124,3 +124,23 @@ def test_slices_of_two_patients_in_one_folder_are_an_error(own: Path) -> None:
         shutil.copyfile(second / name, first / name.replace("_1.", "_999.").replace("_1_m", "_999_m"))
     with pytest.raises(DataError, match="2 scans"):
         read_lgg(own)
+
+
+def test_a_mask_is_found_by_its_number_however_it_is_written(own: Path) -> None:
+    before = prepare(own).scans[0].reference
+    mask = sorted(own.glob("*/*_1_mask.tif"))[0]
+    mask.rename(mask.with_name(mask.name.replace("_1_mask.tif", "_01_mask.TIF")))
+    after = prepare(own).scans[0].reference
+    assert before is not None and after is not None
+    np.testing.assert_array_equal(before, after)
+
+
+def test_two_processes_that_prepare_the_same_data_agree(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = room._write
+
+    def beaten(*arguments: object) -> None:
+        write(*arguments)  # type: ignore[arg-type]  # the other one is faster
+        write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(room, "_write", beaten)
+    assert prepare(own).scans

@@ -243,3 +243,9 @@ def test_a_threshold_leaves_one_half_only_for_a_gain_that_patients_agree_on() ->
     agreed = np.full((10, len(THRESHOLDS)), 0.7)
     agreed[:, 2] = 0.8
     assert nearest_equal(agreed) == pytest.approx(0.3)
+
+
+def test_a_resumed_run_keeps_its_recipe_or_says_so(phantom: Path, uninterrupted: Path) -> None:
+    words = [*command(phantom, uninterrupted, "--resume"), "epochs=99"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "--set would change it" in done.stderr

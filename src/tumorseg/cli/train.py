@@ -33,6 +33,7 @@ def train(
 
     from tumorseg.cli.console import console_progress, emit, require_training, shows_bars
     from tumorseg.datasets.store import prepare
+    from tumorseg.errors import RecipeError
     from tumorseg.files import refuse_existing
     from tumorseg.recipe import load_recipe
 
@@ -40,6 +41,11 @@ def train(
     require_training()
     if not resume:
         refuse_existing(output)
+    elif settings and (own := output / "recipe.yaml").is_file() and load_recipe(own) != load_recipe(own, settings):
+        raise RecipeError(
+            f"--resume goes on with the recipe of {output}, and --set would change it",
+            next_step="leave out --set, or train a new run, with --init to start from this one's weights",
+        )
     prepare(data, progress=console_progress())  # what is wrong with the data is said before torch is imported
     from tumorseg.training.fit import train as fit_recipe
 

@@ -113,7 +113,11 @@ def read_lgg(folder: Path) -> list[Scan]:
     Raises:
         DataError: nothing of the LGG layout there, an image without its mask, or a mask without its image.
     """
-    listing = list_lgg(folder)
+    return scans_of(list_lgg(folder))
+
+
+def scans_of(listing: LggListing) -> list[Scan]:
+    """The listed patients as scans; see `read_lgg`."""
     scans = []
     for name, slices in listing.patients.items():
         if name in listing.doubled:
@@ -128,9 +132,9 @@ def read_lgg(folder: Path) -> list[Scan]:
             )
         for entry in slices:
             if entry.mask is None:
-                raise DataError(f"{entry.image} has no mask beside it", next_step=_CHECK.format(folder))
+                raise DataError(f"{entry.image} has no mask beside it", next_step=_CHECK.format(listing.folder))
             if entry.image is None:
-                raise DataError(f"{entry.mask} has no image beside it", next_step=_CHECK.format(folder))
+                raise DataError(f"{entry.mask} has no image beside it", next_step=_CHECK.format(listing.folder))
         images = tuple(entry.image for entry in slices if entry.image)
         masks = tuple(entry.mask for entry in slices if entry.mask)
         patient, institution = identify(name)

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tumorseg.datasets.lgg import read_lgg
+from tumorseg.datasets.lgg import LggListing, list_lgg, scans_of
 from tumorseg.datasets.split import Candidate
-from tumorseg.errors import DataError
+from tumorseg.errors import DataError, TumorsegError
 from tumorseg.files import atomic_folder, cache_folder
 from tumorseg.preprocess import Box, head_box, slice_histograms
 from tumorseg.progress import Progress, silent
@@ -136,22 +136,28 @@ def prepare(folder: Path, *, progress: Progress = silent) -> Store:
         DataError: the data set is not whole, or not of the LGG layout.
         OutputError: the cache cannot be written; $TUMORSEG_CACHE names another place.
     """
-    scans = read_lgg(Path(folder))
-    digest = digest_of_files(Path(folder), scans)
+    listing = list_lgg(Path(folder))
+    scans = scans_of(listing)
+    digest = digest_of_files(listing)
     home = cache_folder() / "prepared" / digest[:32]
     if not (home / "store.json").is_file():
-        _write(home, digest, scans, progress)
+        try:
+            _write(home, digest, scans, progress)
+        except TumorsegError:
+            if not (home / "store.json").is_file():
+                raise
+            # Another process prepared the same data meanwhile; what it wrote is whole.
     return Store(home)
 
 
-def digest_of_files(folder: Path, scans: Sequence[Scan]) -> str:
-    """SHA-256 over place, size and time of every file that the scans are read from."""
-    seen = hashlib.sha256(f"layout {LAYOUT} {folder.resolve()}\n".encode())
-    for scan in scans:
-        for source in scan.sources:
-            for path in (source, source.with_name(f"{source.stem}_mask{source.suffix}")):
+def digest_of_files(listing: LggListing) -> str:
+    """SHA-256 over place, size and time of every listed file."""
+    seen = hashlib.sha256(f"layout {LAYOUT} {listing.folder.resolve()}\n".encode())
+    for entry in (entry for slices in listing.patients.values() for entry in slices):
+        for path in (entry.image, entry.mask):
+            if path is not None:
                 state = path.stat()
-                seen.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
+                seen.update(f"{path.relative_to(listing.folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
     return seen.hexdigest()
 
 
