@@ -28,11 +28,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from tumorseg.datasets.split import split_patients
-from tumorseg.datasets.store import Store, prepare
+from tumorseg.datasets.dealing import make_split
+from tumorseg.datasets.prepared import Store
+from tumorseg.datasets.store import prepare
 from tumorseg.losses import build_loss
 from tumorseg.networks import build_network
-from tumorseg.recipe import Recipe, load_recipe
+from tumorseg.recipe import Recipe
+from tumorseg.recipe_file import load_recipe
 from tumorseg.training.batches import PartOfStore, TrainingBatches
 from tumorseg.training.callbacks import training_callbacks
 from tumorseg.training.checkpoints import StopSignals
@@ -97,14 +99,20 @@ def fresh_network(recipe: Recipe) -> nn.Module:
 def real_loop(recipe: Recipe, store: Store, device: Device, steps: int) -> float:
     """(a) images/s of the loop of `tumorseg train`."""
     assert recipe.batch_size != "auto"
-    split = split_patients(store.candidates, recipe.split)
+    split = make_split(store, recipe.split)
     trainer: lightning.Trainer
     batches = TrainingBatches(
-        PartOfStore.of(store, recipe, split.patients("train")),
+        PartOfStore.of(store, recipe, split, "train"),
         batch_size=recipe.batch_size,
         step_now=lambda: trainer.global_step,
     )
-    task = SegmentationTask(recipe, fresh_network(recipe), steps_per_epoch=len(batches), validation_patients=1)
+    task = SegmentationTask(
+        recipe,
+        fresh_network(recipe),
+        channels=batches.part.channels,
+        steps_per_epoch=len(batches),
+        validation_patients=1,
+    )
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "checkpoints").mkdir()
@@ -157,7 +165,7 @@ def steps_per_second(
 def in_memory(recipe: Recipe, store: Store) -> Iterator[tuple[Tensor, Tensor]]:
     """(b) one batch, for ever."""
     assert recipe.batch_size != "auto"
-    part = PartOfStore.of(store, recipe, [entry.patient for entry in store.stored])
+    part = PartOfStore.of(store, recipe, make_split(store, recipe.split), "train")
     images, masks = prepare_batch(part.assemble(np.arange(recipe.batch_size), None, None))
     patch = recipe.patch_size or recipe.image_size
     images, masks = images[..., :patch, :patch].contiguous(), masks[..., :patch, :patch].contiguous()

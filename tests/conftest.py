@@ -21,18 +21,28 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="session")
-def lgg_real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder kaggle_3m of the published LGG set, as far as it is here."""
+def restored(name: str, folder: Path, *options: str) -> Path:
+    """A published data set, as far as it is here; the test is skipped where it is not."""
     packed = os.environ.get("TUMORSEG_TEST_DATA")
     if not packed:
         pytest.skip("TUMORSEG_TEST_DATA names no folder with real scans")
     restore = Path(packed) / "restore.py"
     if not restore.is_file():
         pytest.fail(f"TUMORSEG_TEST_DATA={packed}, where there is no restore.py")
-    folder = tmp_path_factory.mktemp("lgg")
-    subprocess.run([sys.executable, str(restore), "lgg", str(folder)], check=True, capture_output=True)
-    return folder / "kaggle_3m"
+    subprocess.run([sys.executable, str(restore), name, str(folder), *options], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lgg_real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder kaggle_3m of the published LGG set, as far as it is here."""
+    return restored("lgg", tmp_path_factory.mktemp("lgg")) / "kaggle_3m"
+
+
+@pytest.fixture(scope="session")
+def figshare_real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 400 slices of the published figshare set that are here."""
+    return restored("figshare", tmp_path_factory.mktemp("figshare"), "--slices", "400")
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "scan": 1,
     "recipe": 1,
+    "recipe_file": 1,
     "recipes": 1,
     "errors": 1,
     "files": 1,
     "progress": 1,
     "formats": 2,
+    "filters": 1,
     "preprocess": 2,
     "postprocess": 2,
     "metrics": 2,

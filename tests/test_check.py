@@ -1,5 +1,6 @@
 """`data check`: every fault is found, named and told apart from what is merely worth knowing."""
 
+import csv
 import json
 import os
 import shutil
@@ -9,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 
+from matlab_files import write_folds, write_set, write_slice
 from tumorseg.cli.app import run
 from tumorseg.datasets.check import CheckReport, check_lgg
+from tumorseg.datasets.check_set import check_data
 from tumorseg.datasets.known import published_lgg
 from tumorseg.datasets.lgg import read_lgg
 from tumorseg.datasets.phantom import write_phantom
@@ -269,3 +273,104 @@ def test_phantom_and_check_through_the_command(tmp_path: Path) -> None:
     again = command("phantom", str(folder), "--patients", "3", "--slices", "4", "--seed", "1")
     assert again.returncode == 2 and again.stderr.startswith("tumorseg: error:") and again.stderr.count("\n") == 1
     assert [path.name for path in folder.iterdir()] == ["kaggle_3m"]
+
+
+def test_the_figshare_set_is_checked_as_it_lies_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_set(tmp_path)
+    write_folds(tmp_path / "cvind.mat", [1, 1, *[2] * 6, *[3] * 4, *[4] * 4, *[5] * 4])
+    assert run(["data", "check", str(tmp_path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["patients"], facts["slices"], facts["empty_masks"]) == ("figshare", 8, 20, 0)
+    assert facts["images"] == {"32 x 32 x 1 int16": 19, "16 x 16 x 1 int16": 1}
+    assert {name: counts["slices"] for name, counts in facts["classes"].items()} == {
+        "meningioma": 8,
+        "glioma": 6,
+        "pituitary": 6,
+    }
+    assert facts["merged_patients"] == ["MR040240"] and facts["folds"] == {"1": 1, "2": 1, "3": 2, "4": 2, "5": 2}
+    assert {note["kind"] for note in facts["notes"]} == {"merged", "no-empty-mask", "sizes-vary"}
+
+
+SPOILT: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a truncated file": ("unreadable", lambda data: truncate(data / "4.mat")),
+    "a file without its image": ("unreadable", lambda data: write_slice(data / "4.mat", "113", 1, image=None)),
+    "one slice under two patients": ("same-pixels", lambda data: write_slice(data / "4.mat", "113", 1, seed=1)),
+    "a number twice": ("number-twice", lambda data: write_slice(data / "again" / "4.mat", "113", 1)),
+    "folds that share a patient": ("folds", lambda data: write_folds(data / "cvind.mat", [1, 2] * 3)),
+}
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_what_spoils_the_figshare_set_is_an_error(fault: str, tmp_path: Path) -> None:
+    kind, harm = SPOILT[fault]
+    write_set(tmp_path, 6)
+    harm(tmp_path)
+    report = check_data(tmp_path)
+    assert [finding.kind for finding in report.errors] == [kind]
+
+
+def own_set(folder: Path) -> Path:
+    """Pairs in a folder of one's own: two patients of two slices, the second slice without tumour."""
+    for patient in ("p", "q"):
+        for number in (1, 2):
+            pixels = np.random.default_rng([number, ord(patient)]).integers(0, 255, (24, 24), dtype=np.uint8)
+            stem = folder / f"{patient}_{number}"
+            cv2.imwrite(f"{stem}.png", pixels)
+            cv2.imwrite(f"{stem}_mask.png", np.eye(24, dtype=np.uint8) * (255 if number == 1 else 0))
+    return folder
+
+
+def test_a_folder_of_ones_own_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = check_data(own_set(tmp_path))
+    facts = report.as_json()
+    assert (facts["kind"], facts["patients"], facts["scans"], facts["slices"]) == ("folder", 2, 2, 4)
+    assert facts["classes"] == {"tumour": {"slices": 2, "patients": 2}} and facts["empty_masks"] == 2
+    assert report.errors == () and {finding.kind for finding in report.notes} == {"assumed", "few-patients"}
+    assert run(["data", "check", str(tmp_path)]) == 0
+    assert "pairs of images and masks" in capsys.readouterr().out
+
+
+OWN_FAULTS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a missing mask": ("mask-missing", lambda data: (data / "p_1_mask.png").unlink()),
+    "a missing image": ("image-missing", lambda data: (data / "p_1.png").unlink()),
+    "a truncated mask": ("unreadable", lambda data: truncate(data / "p_1_mask.png")),
+    "a truncated image": ("unreadable", lambda data: truncate(data / "p_1.png")),
+    "a mask of another size": (
+        "size-mismatch",
+        lambda data: cv2.imwrite(str(data / "p_1_mask.png"), np.eye(12, dtype=np.uint8)),
+    ),
+    "a grey mask": (
+        "unfit",
+        lambda data: cv2.imwrite(str(data / "p_1_mask.png"), np.arange(576, dtype=np.uint8).reshape(24, 24)),
+    ),
+    "one picture under two patients": ("same-pixels", lambda data: shutil.copy(data / "p_1.png", data / "q_1.png")),
+    "no tumour": (
+        "no-tumour-at-all",
+        lambda data: [shutil.copy(data / "p_2_mask.png", data / f"{name}_1_mask.png") for name in "pq"],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", OWN_FAULTS)
+def test_what_spoils_a_folder_of_ones_own_is_an_error(fault: str, tmp_path: Path) -> None:
+    kind, harm = OWN_FAULTS[fault]
+    harm(own_set(tmp_path))
+    assert [finding.kind for finding in check_data(tmp_path).errors] == [kind]
+
+
+def test_patients_whom_nobody_named_are_a_note(tmp_path: Path) -> None:
+    own_set(tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        path.rename(tmp_path / path.name.replace("_1", "a").replace("_2", "b"))
+    assert "patients-unknown" in {finding.kind for finding in check_data(tmp_path).notes}
+
+
+def test_the_published_figshare_slices_are_counted(figshare_real: Path) -> None:
+    with open(Path(os.environ["TUMORSEG_TEST_DATA"]) / "figshare" / "slices.csv", newline="") as file:
+        rows = list(csv.DictReader(file))[:400]
+    report = check_data(figshare_real)
+    facts = report.as_json()
+    assert report.errors == () and facts["slices"] == 400
+    assert facts["patients"] == len({row["patient_group"] for row in rows})
+    counts = [sum(row["label"] == label for row in rows) for label in "123"]
+    assert [entry["slices"] for entry in facts["classes"].values()] == counts

@@ -337,7 +337,7 @@ def test_a_bug_is_one_line_that_asks_for_a_report(
     def broken() -> tuple[str, ...]:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr("tumorseg.recipe.recipe_names", broken)
+    monkeypatch.setattr("tumorseg.recipe_file.recipe_names", broken)
     assert run(["recipes"]) == 70
     said = capsys.readouterr().err
     assert said.count("\n") == 1
@@ -362,7 +362,7 @@ def test_what_the_machine_lacks_is_one_line(
     def broken() -> tuple[str, ...]:
         raise error
 
-    monkeypatch.setattr("tumorseg.recipe.recipe_names", broken)
+    monkeypatch.setattr("tumorseg.recipe_file.recipe_names", broken)
     assert run(["recipes"]) == 2
     line = capsys.readouterr().err
     assert said in line

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from tumorseg.cli.app import app, run
 from tumorseg.cli.arguments import expand
-from tumorseg.recipe import all_keys
+from tumorseg.recipe_file import all_keys
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

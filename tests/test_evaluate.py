@@ -15,7 +15,7 @@ from tumorseg.evaluation.judged_scans import judge_scans, lone_slices
 from tumorseg.evaluation.readings import count_reading
 from tumorseg.files import digest_file
 from tumorseg.inference.model import ModelSpec, write_spec
-from tumorseg.recipe import dump_recipe, load_recipe
+from tumorseg.recipe_file import dump_recipe, load_recipe
 from tumorseg.scan import Scan, Segmentation
 
 CHANNELS = ("pre", "flair", "post")
@@ -181,21 +181,22 @@ def test_an_output_that_is_no_evaluation_is_left_alone(tmp_path):
     refuse_unusable(tmp_path / "new" / "deeper")
 
 
-def test_a_foreign_data_set_is_judged_whole_and_only_as_test():
-    scans = [a_scan("CS_1"), a_scan("CS_2")]
-    foreign = choose_scans(scans, Split({"DU_1": "train"}), "test")
-    assert foreign.population == "external" and foreign.patients == 2
+def test_a_foreign_data_set_is_judged_whole_and_only_as_test(phantom):
+    store = prepare(phantom)
+    foreign = choose_scans(store, Split({"DU_1": "train"}), "test")
+    assert foreign.population == "external" and foreign.patients == len(store.stored)
     with pytest.raises(DataError, match="no patient"):
-        choose_scans(scans, Split({"DU_1": "train"}), "val")
+        choose_scans(store, Split({"DU_1": "train"}), "val")
 
 
-def test_a_part_takes_its_own_patients_and_names_those_who_are_missing():
-    split = Split({"CS_1": "train", "CS_2": "test", "CS_3": "test"})
-    chosen = choose_scans([a_scan("CS_1"), a_scan("CS_2"), a_scan("HT_9")], split, "test")
-    assert [scan.patient for scan in chosen.scans] == ["CS_2"]
+def test_a_part_takes_its_own_patients_and_names_those_who_are_missing(phantom):
+    store = prepare(phantom)
+    first, second = (entry.patient for entry in store.stored[:2])
+    chosen = choose_scans(store, Split({first: "train", second: "test", "CS_3": "test"}), "test")
+    assert [scan.patient for scan in chosen.scans] == [second]
     assert chosen.missing == ("CS_3",)
-    with pytest.raises(DataError, match="no patient of the part"):
-        choose_scans([a_scan("CS_1")], split, "test")
+    with pytest.raises(DataError, match="nothing of the part"):
+        choose_scans(store, Split({first: "train", "CS_3": "test"}), "test")
 
 
 def test_lone_slices_are_scans_of_one_slice_that_make_up_the_scan():

@@ -11,7 +11,7 @@ import torch
 
 from small_recipe import SMALL
 from tumorseg.errors import OutputError, TrainingError, TumorsegError
-from tumorseg.recipe import load_recipe
+from tumorseg.recipe_file import load_recipe
 from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint
 from tumorseg.training.failures import explained
 

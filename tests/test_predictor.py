@@ -18,6 +18,7 @@ from tumorseg.inference.onnx_runtime import OnnxRuntime
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.runtime import Float32
 from tumorseg.postprocess import apply_threshold, drop_small_components, fill_slice_holes, postprocess
+from tumorseg.recipe import Cleaning
 from tumorseg.scan import Scan
 
 UNNAMED = ("pre", "flair", "post")
@@ -106,7 +107,7 @@ def test_a_slice_is_answered_the_same_with_whatever_company(
 ) -> None:
     read = read_model(write_model(tmp_path / "model", kernel=lopsided_kernel(), normalization=normalization))
     scans = [random_scan(slices, seed=slices) for slices in (1, 5, 2, 1, 7)]
-    runtime = Batched(OnnxRuntime(read.onnx), batch_size)
+    runtime = Batched(OnnxRuntime(read.graphs[0]), batch_size)
     together = list(Predictor(read, runtime=runtime).segment_all(scans))
     assert [answer.scan for answer in together] == scans
     assert max(runtime.seen) <= batch_size
@@ -154,7 +155,7 @@ def test_the_mask_is_what_postprocessing_makes_of_the_probabilities(tmp_path: Pa
     cleaning = {"min_component_voxels": 4, "fill_holes": True}
     folder = write_model(tmp_path / "m", kernel=lopsided_kernel(), threshold=0.3, postprocessing=cleaning)
     answer = Predictor(read_model(folder)).segment(random_scan(3))
-    again = postprocess(answer.probability, threshold=0.3, min_component_voxels=4, fill_holes=True)
+    again = postprocess(answer.probability, threshold=0.3, cleaning=Cleaning(min_component_voxels=4, fill_holes=True))
     assert np.array_equal(answer.mask, again)
 
 

@@ -80,3 +80,12 @@ def test_the_head_is_found_and_the_background_is_not() -> None:
 
 def test_where_nothing_stands_out_the_head_is_the_frame() -> None:
     assert head_box(np.zeros((2, 40, 50, 3), np.uint8)) == Box(0, 40, 0, 50)
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (2,), (5,)])
+def test_the_way_to_the_grid_and_back_keeps_the_channels(channels: tuple[int, ...]) -> None:
+    frame = np.random.default_rng(0).random((40, 56, *channels)).astype(np.float32)
+    grid = plan_grid(40, 56, image_size=32)
+    assert grid.apply(frame).shape == (32, 32, *channels)
+    if channels != (1,):
+        assert grid.undo(grid.apply(frame)).shape == frame.shape

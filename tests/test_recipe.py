@@ -1,17 +1,130 @@
 """A recipe says every choice, and a wrong one says what is valid."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 
 from tumorseg.errors import RecipeError
-from tumorseg.recipe import all_keys, dump_recipe, load_recipe, recipe_names
+from tumorseg.losses import LOSSES, build_loss
+from tumorseg.networks import NETWORKS, build_network, refuse_freezing
+from tumorseg.recipe import Network
+from tumorseg.recipe_file import all_keys, dump_recipe, load_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_that_ships_is_valid_and_says_what_it_is(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name and recipe.description
+
+
+def by_network() -> dict[tuple[str, int], list[str]]:
+    """The recipes that ship, those with the same network together."""
+    found: dict[tuple[str, int], list[str]] = {}
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        bare = recipe.network.model_copy(update={"weights": "none"})
+        found.setdefault((bare.model_dump_json(), recipe.logits), []).append(name)
+    return found
+
+
+@pytest.mark.parametrize(("network", "names"), by_network().items(), ids=[names[0] for names in by_network().values()])
+def test_every_recipe_that_ships_takes_a_step(network: tuple[str, int], names: list[str]) -> None:
+    choice, logits = Network.model_validate_json(network[0]), network[1]
+    torch.manual_seed(0)
+    built = build_network(choice, channels=3, classes=logits)
+    images, tumour = torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64, dtype=torch.int64)
+    tumour[0, 20:40, 20:40] = 1
+    for recipe in map(load_recipe, names):
+        for stage in recipe.schedule:
+            refuse_freezing(built, stage.freeze)
+        built.zero_grad()
+        loss = build_loss(recipe.loss, classes=logits)
+        loss(built(images), tumour if logits > 1 else tumour[:, None].float()).backward()
+        gradients = [parameter.grad for parameter in built.parameters()]
+        assert all(gradient is not None and bool(torch.isfinite(gradient).all()) for gradient in gradients)
+        assert any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.endswith("-scratch")])
+def test_only_what_starts_from_nothing_is_called_scratch(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.network.weights == "none"
+    assert not any(stage.freeze for stage in recipe.schedule)
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.endswith("-scratch")])
+def test_a_scratch_variant_differs_in_weights_and_freezing_alone(name: str) -> None:
+    pair = {"resnet50-scratch": "resnet50-imagenet"}.get(name, name.removesuffix("-scratch"))
+    alone, with_weights = load_recipe(name), load_recipe(pair)
+    assert with_weights.network.weights == "imagenet"
+    same = {"name": "", "description": "", "network": alone.network, "stages": ()}
+    assert alone.model_copy(update=same) == with_weights.model_copy(update=same)
+    assert [(stage.epochs, stage.lr) for stage in alone.stages] == [
+        (stage.epochs, stage.lr) for stage in with_weights.stages
+    ]
+
+
+FIVE = (
+    "resnet50-scratch",
+    "resnet50-imagenet",
+    "unet-plain",
+    "figshare-unet",
+    "two-stage-resnet50-raw",
+    "two-stage-resnet50-enhanced",
+    "two-stage-efficientnet-b0-raw",
+    "two-stage-efficientnet-b0-enhanced",
+    "unet-classic",
+)
+"""The five systems, each of their published variants."""
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_a_system_gets_none_of_our_own_additions(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.ema is None and recipe.test_time_flips == () and recipe.optimizer.clip is None
+    assert recipe.sampling.empty_ratio is None and recipe.sampling.subset_statistics == 0
+    assert recipe.patch_size is None and recipe.crop == "none" and recipe.scheduler.warmup == 0
+    assert recipe.postprocessing.threshold == 0.5 and recipe.split.unit == "patient"
+    augmentation = recipe.augmentation
+    assert (augmentation.drop_pre, augmentation.drop_post, augmentation.drop_both) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("resnet50-scratch", "0.400"),
+        ("resnet50-imagenet", "0.600"),
+        ("two-stage-resnet50-raw", "0.8898"),
+        ("two-stage-resnet50-enhanced", "0.8861"),
+        ("two-stage-efficientnet-b0-raw", "0.8807"),
+        ("two-stage-efficientnet-b0-enhanced", "0.8808"),
+        ("unet-classic", "0.9225"),
+    ],
+)
+def test_a_systems_published_figure_stands_in_its_description(name: str, published: str) -> None:
+    assert published in load_recipe(name).description
+
+
+def test_the_variant_that_the_page_shows_works(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    shown = next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "unetplusplus" in block)
+    assert len(shown.splitlines()) <= 13
+    (tmp_path / "mine.yaml").write_text(shown)
+    mine = load_recipe(tmp_path / "mine.yaml")
+    assert (mine.network.name, mine.network.encoder, mine.loss) == ("unetplusplus", "resnet34", "tversky")
+    assert set(yaml.safe_load(shown)) - {"base"} <= set(all_keys())
+    built = build_network(mine.network, channels=3, classes=mine.logits, pretrained=False)
+    loss = build_loss(mine.loss, classes=mine.logits)
+    assert bool(torch.isfinite(loss(built(torch.rand(1, 3, 64, 64)), torch.ones(1, 1, 64, 64))))
+
+
+def test_the_page_names_every_recipe_network_and_loss() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for name in (*recipe_names(), *NETWORKS, *LOSSES):
+        assert f"`{name}`" in text, name
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -26,7 +26,7 @@ from tumorseg.evaluation.overlay import detail_box, flair, overlay
 from tumorseg.evaluation.report import Example, RunFacts, render, write_report
 from tumorseg.evaluation.selection import failures, select
 from tumorseg.evaluation.sheet import draw_sheet
-from tumorseg.recipe import load_recipe
+from tumorseg.recipe_file import load_recipe
 from tumorseg.scan import Scan, Segmentation
 
 SIDE = 64

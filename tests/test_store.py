@@ -1,16 +1,23 @@
 """Prepared data is what the files hold, is made once, and is never half."""
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from tumorseg.datasets import store as room
+from tumorseg.datasets.leftovers import claim
 from tumorseg.datasets.lgg import identify, list_lgg, read_clinical, read_lgg
 from tumorseg.datasets.store import prepare
 from tumorseg.errors import DataError
-from tumorseg.preprocess import percentile_statistics, statistics
+from tumorseg.preprocess import percentile_statistics, slice_histograms, statistics, value_levels
 
 
 @pytest.fixture
@@ -144,3 +151,80 @@ def test_two_processes_that_prepare_the_same_data_agree(own: Path, monkeypatch: 
 
     monkeypatch.setattr(room, "_write", beaten)
     assert prepare(own).scans
+
+
+def deep(seed: int = 0, dtype: type = np.int16) -> np.ndarray:
+    """A volume of three slices and two channels with a dark background and a few very bright voxels."""
+    rng = np.random.default_rng(seed)
+    values = rng.gamma(2, 300, (3, 64, 64, 2)) * np.array([0.5, 1, 2])[:, None, None, None]
+    values[:, :20] = 0
+    values[0, 30, :4] = 30_000
+    return values.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float32])
+def test_deep_values_have_the_statistics_of_their_pixels(dtype: type) -> None:
+    pixels = deep(dtype=dtype)
+    levels = value_levels(pixels)
+    counts = slice_histograms(pixels, levels)
+    assert (np.diff(levels, axis=1) >= 0).all()
+    assert (counts.sum(axis=-1) == 64 * 64).all()
+    whole = percentile_statistics(counts.sum(axis=0, keepdims=True), levels)
+    expected = statistics(pixels, "volume-percentile")
+    np.testing.assert_array_equal(whole.low, expected.low)
+    np.testing.assert_array_equal(whole.span, expected.span)
+    for index in range(3):
+        got = percentile_statistics(counts[index : index + 1], levels)
+        of_slice = statistics(pixels[index : index + 1], "slice-percentile")
+        np.testing.assert_allclose(got.low, of_slice.low, atol=0.02 * of_slice.span.max())
+        np.testing.assert_allclose(got.span, of_slice.span, rtol=0.03)
+
+
+def test_bins_count_what_lies_at_or_below_their_level() -> None:
+    pixels = deep()
+    levels = value_levels(pixels)
+    counts = slice_histograms(pixels, levels)
+    for slice_, channel, level in ((0, 0, 40), (2, 1, 200), (1, 0, 255)):
+        below = int((pixels[slice_, ..., channel] <= levels[channel, level]).sum())
+        assert counts[slice_, channel, : level + 1].sum() == below
+
+
+def test_eight_bits_have_no_levels_and_the_set_is_described(phantom: Path) -> None:
+    store = prepare(phantom)
+    assert (store.name, store.kind, store.channels, store.classes) == (
+        "kaggle_3m",
+        "lgg",
+        ("pre", "flair", "post"),
+        ("tumour",),
+    )
+    assert store.levels(store.stored[0]) is None and store.stored[0].dtype == "uint8" and store.folds is None
+    np.testing.assert_array_equal(store.class_pixels[:, 0], store.tumour_pixels)
+
+
+def test_scans_of_several_types_lie_in_one_store(tmp_path: Path) -> None:
+    pictures = {"a": deep()[0, :51, :47, 0].astype(np.uint8), "b": deep()[0, ..., 0].astype(np.uint16)}
+    for name, pixels in pictures.items():
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+        cv2.imwrite(str(tmp_path / f"{name}_mask.png"), (pixels > 99).astype(np.uint8))
+    for scan, pixels in zip(prepare(tmp_path).scans, pictures.values(), strict=True):
+        assert scan.pixels.dtype == pixels.dtype
+        np.testing.assert_array_equal(scan.pixels[0, ..., 0], pixels)
+
+
+def test_what_a_killed_preparation_left_is_removed(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUMORSEG_CACHE", str(tmp_path / "cache"))
+    prepared = tmp_path / "cache" / "prepared"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for name, process in (("orphan", gone.pid), ("alive", os.getpid())):
+        (prepared / f".{name}.x.partial").mkdir(parents=True)
+        claim(prepared / f".{name}.x.partial").write_text(f"{socket.gethostname()} {process}\n")
+    for name, age in (("old", 25 * 3600), ("young", 3600)):
+        folder = prepared / f".{name}.x.partial"
+        folder.mkdir()
+        (folder / "pixels.bin").write_bytes(b"")
+        for path in (folder / "pixels.bin", folder):
+            os.utime(path, (time.time() - age,) * 2)
+    prepare(own)
+    assert {path.name for path in prepared.glob(".*")} == {".alive.x.partial", ".young.x.partial"}
+    assert not list(prepared.rglob("owner.txt"))[1:]

@@ -14,9 +14,10 @@ import torch
 from numpy.random import default_rng
 
 from small_recipe import SMALL
-from tumorseg.datasets.split import split_patients
+from tumorseg.datasets.dealing import make_split
 from tumorseg.datasets.store import prepare
-from tumorseg.recipe import Augmentation, Recipe, load_recipe
+from tumorseg.recipe import Augmentation, Recipe
+from tumorseg.recipe_file import load_recipe
 from tumorseg.training.augmentation import apply, draw
 from tumorseg.training.batches import PartOfStore, TrainingBatches, ValidationBatches
 from tumorseg.training.checkpoints import read_checkpoint
@@ -44,8 +45,7 @@ def uninterrupted(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def part_of(phantom: Path, *changes: str) -> PartOfStore:
     recipe = load_recipe("default", [*SMALL, *changes])
     store = prepare(phantom)
-    split = split_patients(store.candidates, recipe.split)
-    return PartOfStore.of(store, recipe, split.patients("train"))
+    return PartOfStore.of(store, recipe, make_split(store, recipe.split), "train")
 
 
 def test_a_run_folder_holds_all_that_a_run_was(uninterrupted: Path) -> None:

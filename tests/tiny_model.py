@@ -26,7 +26,13 @@ def lopsided_kernel() -> NDArray[np.float32]:
     return np.random.default_rng(3).normal(0, 2, (1, 3, 3, 3)).astype(np.float32)
 
 
-def write_model(folder: Path, *, kernel: NDArray[np.float32] | None = None, **fields: Any) -> Path:
+def write_model(
+    folder: Path,
+    *,
+    kernel: NDArray[np.float32] | None = None,
+    bias: NDArray[np.float32] | None = None,
+    **fields: Any,
+) -> Path:
     """Write model.onnx and model.json into `folder`, and return it."""
     kernel = flair_kernel() if kernel is None else kernel
     pad = kernel.shape[-1] // 2
@@ -39,7 +45,7 @@ def write_model(folder: Path, *, kernel: NDArray[np.float32] | None = None, **fi
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["slices", classes, "height", "width"])],
         [
             numpy_helper.from_array(kernel, "kernel"),
-            numpy_helper.from_array(np.full(classes, -OFFSET, np.float32), "bias"),
+            numpy_helper.from_array(np.full(classes, -OFFSET, np.float32) if bias is None else bias, "bias"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

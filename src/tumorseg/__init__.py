@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tumorseg.evaluation.evaluate import evaluate_run
     from tumorseg.inference.model import read_model
     from tumorseg.inference.predictor import Predictor
-    from tumorseg.recipe import Recipe, load_recipe, recipe_names
+    from tumorseg.recipe import Recipe
+    from tumorseg.recipe_file import load_recipe, recipe_names
     from tumorseg.scan import Scan, Segmentation
     from tumorseg.training.fit import train
 
@@ -25,10 +26,10 @@ _HOMES = {
     "Segmentation": "tumorseg.scan",
     "TumorsegError": "tumorseg.errors",
     "evaluate_run": "tumorseg.evaluation.evaluate",
-    "load_recipe": "tumorseg.recipe",
+    "load_recipe": "tumorseg.recipe_file",
     "read_lgg": "tumorseg.datasets.lgg",
     "read_model": "tumorseg.inference.model",
-    "recipe_names": "tumorseg.recipe",
+    "recipe_names": "tumorseg.recipe_file",
     "train": "tumorseg.training.fit",
 }
 

@@ -1,42 +1,84 @@
 """From probabilities to a mask. Pure functions, NumPy in and NumPy out; SciPy is loaded when it is needed."""
 
+from typing import Any
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorseg.recipe import Cleaning
 from tumorseg.scan import Mask, Probabilities
 
+NO_CLEANING = Cleaning()
 
-def postprocess(
-    probability: Probabilities,
-    *,
-    threshold: float,
-    min_component_voxels: int = 0,
-    fill_holes: bool = False,
-) -> Mask:
-    """Threshold, then fill holes, then drop small components.
+
+def postprocess(probability: Probabilities, *, threshold: float, cleaning: Cleaning = NO_CLEANING) -> Mask:
+    """Threshold, clean, and name the class of what is left.
 
     Args:
-        probability: (slices, height, width), 0 to 1.
-        threshold: a voxel is tumour where its probability is above this.
-        min_component_voxels: see `drop_small_components`; 0 keeps all.
-        fill_holes: see `fill_slice_holes`.
+        probability: (slices, height, width) of tumour, or (slices, height, width, K) of K classes that exclude each
+            other; 0 to 1.
+        threshold: a voxel is tumour where its probability, of several classes their sum, is above this.
+        cleaning: what follows; all classes are cleaned together, as one tumour.
 
     Returns:
-        (slices, height, width) uint8, 0 and 1.
+        (slices, height, width) uint8: 0 background, and 1 or, of several classes, the most probable one.
     """
     mask = apply_threshold(probability, threshold)
-    if fill_holes:
+    if cleaning.opening or cleaning.closing:
+        mask = smooth_outlines(mask, opening=cleaning.opening, closing=cleaning.closing)
+    if cleaning.fill_holes:
         mask = fill_slice_holes(mask)
-    return drop_small_components(mask, min_component_voxels)
+    mask = drop_small_components(mask, cleaning.min_component_voxels)
+    if cleaning.largest_component:
+        mask = keep_largest_component(mask)
+    return name_classes(mask, probability) if probability.ndim == 4 else mask
 
 
 def apply_threshold(probability: Probabilities, threshold: float) -> Mask:
-    """1 where the probability is above `threshold`, else 0; (slices, height, width) uint8."""
-    mask = np.empty(probability.shape, np.uint8)
+    """1 where the probability of tumour is above `threshold`, else 0; shapes as in `postprocess`."""
+    mask = np.empty(probability.shape[:3], np.uint8)
     for target, values in zip(mask, probability, strict=True):
         # Compared in float32: in float16 the threshold itself would be rounded.
-        np.greater(values.astype(np.float32), np.float32(threshold), out=target.view(np.bool_))
+        np.greater(tumour_probability(values), np.float32(threshold), out=target.view(np.bool_))
     return mask
+
+
+def tumour_probability(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Probability of any class, (height, width) float32, of one slice with or without an axis of classes."""
+    wide = values.astype(np.float32)
+    return wide if wide.ndim == 2 else np.asarray(wide.sum(axis=-1), np.float32)
+
+
+def name_classes(mask: Mask, probability: Probabilities) -> Mask:
+    """The most probable class, 1…K, where `mask` is not 0.
+
+    Args:
+        mask: (slices, height, width) uint8, 0 and 1.
+        probability: (slices, height, width, K).
+    """
+    named = np.empty_like(mask)
+    for target, inside, values in zip(named, mask, probability, strict=True):
+        np.multiply(inside, values.argmax(axis=-1).astype(np.uint8) + 1, out=target, casting="unsafe")
+    return named
+
+
+def smooth_outlines(mask: Mask, *, opening: int = 0, closing: int = 0) -> Mask:
+    """Morphological opening, then closing, with discs of these radii in pixels, within each slice.
+
+    Args:
+        mask: (slices, height, width) uint8, 0 and 1.
+    """
+    smooth = mask.copy()
+    for method, radius in ((cv2.MORPH_OPEN, opening), (cv2.MORPH_CLOSE, closing)):
+        if radius:
+            disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+            for target in smooth:
+                if target.any():
+                    # A black border of its own, so that tumour at the frame's edge is not closed against it.
+                    padded = np.pad(target, radius)
+                    target[:] = cv2.morphologyEx(padded, method, disc)[radius:-radius, radius:-radius]
+    return smooth
 
 
 def drop_small_components(mask: Mask, min_voxels: int) -> Mask:
@@ -54,6 +96,21 @@ def drop_small_components(mask: Mask, min_voxels: int) -> Mask:
     cleaned = np.zeros_like(mask)
     cleaned[box] = kept[labels]
     return cleaned
+
+
+def keep_largest_component(mask: Mask) -> Mask:
+    """Keep the largest 3D component (26-connected); of equal ones the first.
+
+    Args:
+        mask: (slices, height, width) uint8, 0 and 1.
+    """
+    box = tumour_box(mask)
+    if box is None:
+        return mask
+    labels, sizes = _label(mask[box])
+    kept = np.zeros_like(mask)
+    kept[box] = labels == 1 + int(np.argmax(sizes[1:]))
+    return kept
 
 
 def fill_slice_holes(mask: Mask) -> Mask:

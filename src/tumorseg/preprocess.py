@@ -3,6 +3,7 @@
 The same ones serve training, prediction and export, so that a network meets in use what it met in training.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorseg.recipe import Normalization
+from tumorseg.filters import apply_filters, eight_bits
+from tumorseg.recipe import Filter, Normalization
 
 LOW_PERCENTILE = 0.5
 HIGH_PERCENTILE = 99.5
 BRIGHTEST = 1.5
 """Normalised values above this are cut: a few vessels must not set the scale of what the network sees."""
+
+BINS = 256
+_RANKS = (1 - np.cos(np.pi * np.arange(BINS) / (BINS - 1))) / 2
+for _percentile in (LOW_PERCENTILE, HIGH_PERCENTILE):
+    _RANKS[np.abs(_RANKS - _percentile / 100).argmin()] = _percentile / 100
+
+_OPENCV_CHANNELS = 4
+"""That all of its ways to resample take at once."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -32,12 +42,50 @@ class Statistics:
         low: (slices or 1, channels) float32, becomes 0.
         span: the same shape, becomes 1; never 0.
         floor, ceiling: normalised values are cut to this range.
+        black, white: the values that 8 bits would show as 0 and 255, (channels,) float32 for each row of `low`.
     """
 
     low: Float32
     span: Float32
     floor: float
     ceiling: float
+    black: Float32
+    white: Float32
+
+    def of_slice(self, index: int) -> "Statistics":
+        """Those of one slice, where every slice has its own; else all of it."""
+        if len(self.low) == 1:
+            return self
+        at = slice(index, index + 1)
+        return Statistics(self.low[at], self.span[at], self.floor, self.ceiling, self.black[at], self.white[at])
+
+    def of_channels(self, channels: Sequence[int]) -> "Statistics":
+        """Those of these channels, in this order."""
+        index = list(channels)
+        low, span, black, white = (values[:, index] for values in (self.low, self.span, self.black, self.white))
+        return Statistics(low, span, self.floor, self.ceiling, black, white)
+
+    def of_eight_bits(self) -> "Statistics":
+        """The same normalisation for values that were brought from `black` and `white` to 0 and 255."""
+        scale = 255 / np.where(self.white > self.black, self.white - self.black, 1)
+        low, span = (self.low - self.black) * scale, self.span * scale
+        black = np.zeros_like(self.black)
+        return Statistics(low.astype(np.float32), span.astype(np.float32), self.floor, self.ceiling, black, black + 255)
+
+
+def filtered(frame: Array, measured: Statistics, filters: Sequence[Filter]) -> tuple[Array, Statistics]:
+    """Apply a recipe's filters to one frame, and say how the result is normalised.
+
+    Args:
+        frame: (height, width, channels), any real dtype; what is not 8-bit is brought there first.
+        measured: of the scan, one row.
+        filters: none gives frame and statistics as they are.
+    """
+    if not filters:
+        return frame, measured
+    if frame.dtype == np.uint8:
+        return apply_filters(frame, filters), measured
+    return apply_filters(eight_bits(frame, measured.black[0], measured.white[0]), filters), measured.of_eight_bits()
 
 
 def statistics(pixels: Array, normalization: Normalization) -> Statistics:
@@ -48,7 +96,8 @@ def statistics(pixels: Array, normalization: Normalization) -> Statistics:
         normalization: see `Recipe`.
     """
     if normalization == "imagenet":
-        return imagenet_statistics(pixels)
+        full = 255.0 if pixels.dtype == np.uint8 else float(pixels.max(initial=0))
+        return imagenet_statistics(pixels.shape[-1], full=full)
     axes = (0, 1, 2) if normalization == "volume-percentile" else (1, 2)
     if pixels.dtype == np.uint8:
         counts = slice_histograms(pixels)
@@ -59,38 +108,77 @@ def statistics(pixels: Array, normalization: Normalization) -> Statistics:
     return _between(np.atleast_2d(low), np.atleast_2d(high))
 
 
-def slice_histograms(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How often each value occurs, (slices, channels, 256), of uint8 (slices, height, width, channels)."""
+def value_levels(pixels: Array) -> Float32:
+    """Values at 256 ranks of a scan, (channels, 256) float32, rising: bins for what is not 8-bit.
+
+    Ranks are dense towards both tails, (1 - cos(pi k / 255)) / 2, and hold those of the two percentiles exactly.
+
+    Args:
+        pixels: (slices, height, width, channels), any real dtype.
+    """
+    channels = pixels.shape[-1]
+    levels = np.empty((channels, BINS), np.float32)
+    for channel in range(channels):
+        ordered = np.sort(pixels[..., channel], axis=None)
+        # NumPy's inverted_cdf; the rounding keeps 0.995 * 1000 at 995.
+        places = np.ceil(np.round(_RANKS * ordered.size, 6)).astype(np.int64) - 1
+        levels[channel] = ordered[np.clip(places, 0, ordered.size - 1)]
+    return levels
+
+
+def slice_histograms(pixels: Array, levels: Float32 | None = None) -> NDArray[np.int64]:
+    """How often values occur in each slice, (slices, channels, 256).
+
+    Args:
+        pixels: (slices, height, width, channels); uint8, or with `levels` any real dtype.
+        levels: None counts the values 0 to 255; else (channels, 256) as `value_levels` gives, of which bin k counts
+            what lies at or below level k and above the one before.
+    """
     slices, _, _, channels = pixels.shape
-    counts = np.empty((slices, channels, 256), np.int64)
+    counts = np.empty((slices, channels, BINS), np.int64)
     for index in range(slices):
         for channel in range(channels):
-            counts[index, channel] = cv2.calcHist([pixels[index]], [channel], None, [256], [0, 256]).ravel()
+            if levels is None:
+                counts[index, channel] = cv2.calcHist([pixels[index]], [channel], None, [BINS], [0, BINS]).ravel()
+            else:
+                ordered = np.sort(pixels[index, ..., channel], axis=None)
+                running = np.searchsorted(ordered, levels[channel].astype(ordered.dtype), side="right")
+                counts[index, channel] = np.diff(running, prepend=0)
     return counts
 
 
-def percentile_statistics(counts: NDArray[np.integer[Any]]) -> Statistics:
+def percentile_statistics(counts: NDArray[np.integer[Any]], levels: Float32 | None = None) -> Statistics:
     """The same statistics from histograms, (slices or 1, channels, 256); exact for uint8.
 
-    A percentile is the smallest value whose share of pixels at or below it reaches it (NumPy's inverted_cdf).
+    A percentile is the smallest value whose share of pixels at or below it reaches it (NumPy's inverted_cdf). With
+    `levels`, of the whole scan it is exact too; of some of its slices it is the next level above.
+
+    Args:
+        counts: see `slice_histograms`.
+        levels: what they were counted with.
     """
     running = np.cumsum(counts, axis=-1)
     total = running[..., -1:]
     low = (running < LOW_PERCENTILE / 100 * total).sum(axis=-1)
     high = (running < HIGH_PERCENTILE / 100 * total).sum(axis=-1)
-    return _between(low, high)
+    if levels is None:
+        return _between(low, high)
+    channel = np.arange(len(levels))
+    return _between(levels[channel, low], levels[channel, high])
 
 
-def imagenet_statistics(pixels: Array) -> Statistics:
-    """The mean and deviation of ImageNet's photographs, as (pixels / 255 - mean) / deviation, uncut.
+def imagenet_statistics(channels: int, *, full: float = 255.0) -> Statistics:
+    """The mean and deviation of ImageNet's photographs, as (pixels / full - mean) / deviation, uncut.
 
-    Channels beyond three take the values of the first three again.
+    Args:
+        channels: those beyond three take the values of the first three again.
+        full: what stands for white: 255 in 8 bits, else the largest value of the scan.
     """
-    channels = pixels.shape[-1]
-    full = 255.0 if pixels.dtype == np.uint8 else float(max(pixels.max(initial=1), 1))
+    full = full if full > 0 else 1.0
     mean = np.resize(np.array(IMAGENET_MEAN, np.float32), channels)
     deviation = np.resize(np.array(IMAGENET_STD, np.float32), channels)
-    return Statistics((mean * full)[None], (deviation * full)[None], -np.inf, np.inf)
+    black = np.zeros((1, channels), np.float32)
+    return Statistics((mean * full)[None], (deviation * full)[None], -np.inf, np.inf, black, black + np.float32(full))
 
 
 def normalise(pixels: Array, measured: Statistics) -> Float32:
@@ -166,12 +254,19 @@ class Grid:
         return square
 
     def undo(self, square: Float32) -> Float32:
-        """Bring values on the square, (size, size) float32, back to (height, width); 0 outside the box."""
+        """Bring values on the square back to the frame; 0 outside the box.
+
+        Args:
+            square: (size, size) or (size, size, K) float32.
+
+        Returns:
+            (height, width) or (height, width, K) float32.
+        """
         if self.is_identity:
             return square
         inner = self.inner
         cut = np.ascontiguousarray(square[inner.top : inner.bottom, inner.left : inner.right])
-        frame = np.zeros((self.height, self.width), np.float32)
+        frame = np.zeros((self.height, self.width, *square.shape[2:]), np.float32)
         frame[self.box.top : self.box.bottom, self.box.left : self.box.right] = _resize(cut, self.box, nearest=False)
         return frame
 
@@ -213,7 +308,8 @@ def head_box(pixels: Array, *, margin: int = 6) -> Box:
 def _between(low: Array, high: Array) -> Statistics:
     """Percentiles become 0 and 1; a blank channel becomes all 0 and not a division by nothing."""
     span = np.where(high > low, high - low, 1)
-    return Statistics(low.astype(np.float32), span.astype(np.float32), 0.0, BRIGHTEST)
+    low, span = low.astype(np.float32), span.astype(np.float32)
+    return Statistics(low, span, 0.0, BRIGHTEST, low, low + span)
 
 
 def _resize(cut: Array, to: Box, *, nearest: bool) -> Array:
@@ -221,4 +317,8 @@ def _resize(cut: Array, to: Box, *, nearest: bool) -> Array:
         return cut
     shrinks = to.height < cut.shape[0]
     method = cv2.INTER_NEAREST if nearest else cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(cut, (to.width, to.height), interpolation=method))
+    if cut.ndim == 3 and cut.shape[-1] > _OPENCV_CHANNELS:
+        parts = np.array_split(cut, -(-cut.shape[-1] // _OPENCV_CHANNELS), axis=-1)
+        return np.concatenate([_resize(np.ascontiguousarray(part), to, nearest=nearest) for part in parts], axis=-1)
+    resized = cv2.resize(cut, (to.width, to.height), interpolation=method)
+    return np.asarray(resized).reshape(to.height, to.width, *cut.shape[2:])  # OpenCV drops the axis of one channel

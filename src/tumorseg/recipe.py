@@ -1,32 +1,31 @@
 """Recipe: every choice of a training run as one frozen, validated, typed configuration."""
 
-import difflib
-from collections.abc import Sequence
-from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from tumorseg.errors import RecipeError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Normalization = Literal["volume-percentile", "slice-percentile", "imagenet"]
+Filter = Literal["median", "clahe", "laplacian", "unsharp", "sobel"]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A group of keys; unknown ones are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Network(_Part):
+class Network(Part):
     """Which network, and where its encoder's first weights come from.
 
     Attributes:
         name: an entry of `tumorseg.networks.NETWORKS`.
-        encoder: an encoder of segmentation_models_pytorch.
+        encoder: an encoder of segmentation_models_pytorch; "none" for a network that is built as a whole.
         weights: "none", "imagenet", or the path of a weights file for the encoder.
-        decoder_channels: channels of the decoder's stages, from the deepest.
+        decoder_channels: channels of the decoder's stages, from the deepest; for networks with an encoder.
+        features: channels of the network's stages, from the finest; for networks without an encoder. Empty takes
+            the network's usual ones.
+        norm: what follows a convolution in networks without an encoder.
+        upsampling: how such networks grow: by transposed convolutions or by interpolation.
         dropout: share of the decoder's last feature maps that is dropped in training.
     """
 
@@ -34,10 +33,13 @@ class Network(_Part):
     encoder: str = "timm-tf_efficientnet_lite0"
     weights: str = "imagenet"
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    features: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    norm: Literal["none", "batch", "instance"] = "batch"
+    upsampling: Literal["transposed", "interpolated"] = "transposed"
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
-class Optimizer(_Part):
+class Optimizer(Part):
     """How weights move. `clip` bounds the norm of the gradient; null leaves it alone."""
 
     name: Literal["adam", "adamw"] = "adamw"
@@ -46,23 +48,32 @@ class Optimizer(_Part):
     clip: float | None = Field(default=1.0, gt=0)
 
 
-class Scheduler(_Part):
+class Scheduler(Part):
     """How the learning rate moves over a stage.
 
     Attributes:
-        name: one-cycle (up and down again, Smith 2018), cosine, plateau (on the validation loss), constant.
+        name: one-cycle (up and down again, Smith 2018), cosine, exponential, plateau (on the validation loss),
+            constant.
         warmup: share of a stage's steps in which the rate rises to its height; 0 starts there.
+        final: cosine, exponential: the rate at the end of a stage as a share of its height.
         patience: plateau: validations without a better loss before the rate falls.
         factor: plateau: what the rate is multiplied with.
     """
 
-    name: Literal["one-cycle", "cosine", "plateau", "constant"] = "one-cycle"
+    name: Literal["one-cycle", "cosine", "exponential", "plateau", "constant"] = "one-cycle"
     warmup: float = Field(default=0.1, ge=0, lt=1)
+    final: float = Field(default=0.0, ge=0, le=1)
     patience: int = Field(default=3, ge=1)
     factor: float = Field(default=0.1, gt=0, lt=1)
 
+    @model_validator(mode="after")
+    def _falls_to_something(self) -> "Scheduler":
+        if self.name == "exponential" and self.final == 0:
+            raise ValueError("an exponential schedule never ends at 0; set scheduler.final, such as 0.1")
+        return self
 
-class Stage(_Part):
+
+class Stage(Part):
     """One stage of training; `lr` null keeps the optimizer's."""
 
     epochs: int = Field(gt=0)
@@ -70,7 +81,7 @@ class Stage(_Part):
     lr: float | None = Field(default=None, gt=0)
 
 
-class Sampling(_Part):
+class Sampling(Part):
     """Which slices an epoch shows.
 
     Attributes:
@@ -83,7 +94,7 @@ class Sampling(_Part):
     subset_statistics: float = Field(default=0.5, ge=0, le=1)
 
 
-class Augmentation(_Part):
+class Augmentation(Part):
     """Random changes to whole batches. Each `…_probability` is per slice; 0 switches the change off.
 
     Attributes:
@@ -128,35 +139,59 @@ class Augmentation(_Part):
         return self
 
 
-class SplitShares(_Part):
-    """How patients are dealt into parts; training gets the rest. The seed is part of the published protocol."""
+class SplitShares(Part):
+    """How patients are dealt into parts; training gets the rest. The seed is part of the published protocol.
+
+    Attributes:
+        test, validation: shares.
+        seed: of the dealing.
+        unit: what is dealt. "slice-with-leakage" puts slices of one patient into several parts, as many published
+            scores do; it exists to measure what that gives away, see `tumorseg audit-leakage`.
+    """
 
     test: float = Field(default=0.15, gt=0, lt=1)
     validation: float = Field(default=0.10, gt=0, lt=1)
     seed: int = 20261121
+    unit: Literal["patient", "slice-with-leakage"] = "patient"
 
 
-class Postprocessing(_Part):
-    """What happens to a predicted mask; `threshold` "validation" chooses it on the validation patients.
+class Cleaning(Part):
+    """What happens to a mask after the threshold, in this order.
 
     Attributes:
-        threshold: probability above which a pixel is tumour, or "validation".
-        min_component_voxels: 3D components (26-connected) smaller than this are removed.
+        opening, closing: radius in pixels of a disc that removes what is thinner, or closes gaps that are narrower,
+            within a slice; 0 does nothing.
         fill_holes: fill holes that are closed within a slice.
+        min_component_voxels: 3D components (26-connected) smaller than this are removed.
+        largest_component: keep only the largest 3D component.
+    """
+
+    opening: int = Field(default=0, ge=0, le=32)
+    closing: int = Field(default=0, ge=0, le=32)
+    fill_holes: bool = False
+    min_component_voxels: int = Field(default=0, ge=0)
+    largest_component: bool = False
+
+
+class Postprocessing(Cleaning):
+    """From probabilities to a mask.
+
+    Attributes:
+        threshold: probability above which a pixel is tumour; "validation" chooses it on the validation patients.
     """
 
     threshold: float | Literal["validation"] = "validation"
-    min_component_voxels: int = Field(default=0, ge=0)
-    fill_holes: bool = False
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """Every choice of a run. See `tumorseg recipes` for the ones that ship.
 
     Attributes:
         name, description: what people call it and what it is.
-        channels: the sequences that the network sees, in this order.
-        classes: names of the mask's classes 1…K.
+        channels: the sequences that the network sees, in this order; empty takes the data set's own.
+        classes: one name takes every class of the data set together as tumour; several must be the data set's own,
+            in its order, and each is segmented.
+        filters: applied to the image before it is normalised, in this order; see `tumorseg.filters`.
         normalization: volume-percentile, slice-percentile (0 to the 99.5th percentile become 0 to 1) or imagenet.
         crop: "head" cuts the frame to the box of the head before it is resized.
         image_size: side in pixels of the square grid that the network sees; a frame of this size is not resampled.
@@ -171,12 +206,14 @@ class Recipe(_Part):
         test_time_flips: mirror images whose predictions are averaged with the plain one.
         precision: auto takes bf16 where the device computes with it.
         seed: of weights, sampling and augmentation.
+        ensemble: how many networks are trained, with the seeds seed, seed + 1, …; their probabilities are averaged.
     """
 
     name: str
     description: str = ""
-    channels: tuple[str, ...] = ("pre", "flair", "post")
-    classes: tuple[str, ...] = ("tumour",)
+    channels: tuple[str, ...] = ()
+    classes: tuple[str, ...] = Field(default=("tumour",), min_length=1)
+    filters: tuple[Filter, ...] = ()
     normalization: Normalization = "volume-percentile"
     crop: Literal["none", "head"] = "none"
     image_size: int = Field(default=256, ge=32, le=2048, multiple_of=32)
@@ -199,12 +236,20 @@ class Recipe(_Part):
     test_time_flips: tuple[Literal["horizontal", "vertical"], ...] = ()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(default=0, ge=0)
+    ensemble: int = Field(default=1, ge=1, le=20)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if self.patch_size is not None and self.patch_size > self.image_size:
             raise ValueError(f"patch_size {self.patch_size} exceeds image_size {self.image_size}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes names one class twice")
         return self
+
+    @property
+    def logits(self) -> int:
+        """Channels that the network puts out: one for tumour alone; several classes have one each and background."""
+        return 1 if len(self.classes) == 1 else len(self.classes) + 1
 
     @property
     def schedule(self) -> tuple[Stage, ...]:
@@ -215,151 +260,3 @@ class Recipe(_Part):
     def total_epochs(self) -> int:
         """Epochs of all stages together."""
         return sum(stage.epochs for stage in self.schedule)
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of the recipes that ship, sorted, `default` first."""
-    names = sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in resources.files("tumorseg.recipes").iterdir()
-        if entry.name.endswith(".yaml")
-    )
-    return tuple(sorted(names, key=lambda name: (name != "default", name)))
-
-
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by name or from a YAML file, with `key=value` overrides on top.
-
-    Args:
-        source: a name from `recipe_names()` or the path of a YAML file.
-        overrides: such as "epochs=3" or "network.encoder=resnet34"; values are read as YAML.
-
-    Raises:
-        RecipeError: unknown recipe, key or value; names the key and the nearest valid one.
-    """
-    values = _resolve(str(source), seen=())
-    for override in overrides:
-        _apply(values, override)
-    return _validate(values, where=str(source))
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """The whole recipe as YAML, every field written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _resolve(source: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    """The values of a recipe merged over those of the one recipe that it varies."""
-    if source in seen:
-        raise RecipeError(f"recipe {source}: 'base' leads back to itself", next_step="remove one 'base:' line")
-    name, text = _read(source)
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"recipe {source}{line}: not valid YAML", next_step="mend its syntax") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"recipe {source}: not a mapping of keys to values", next_step="write 'key: value' lines")
-    values = {"name": name, **values}
-    base = values.pop("base", None)
-    if base is None:
-        return values
-    if not isinstance(base, str):
-        raise RecipeError(f"recipe {source}: key 'base' must name one recipe", next_step="write base: default")
-    beside = Path(source).parent / base
-    parent = str(beside) if source.endswith((".yaml", ".yml")) and beside.is_file() else base
-    return _merge(_resolve(parent, (*seen, source)), values)
-
-
-def _read(source: str) -> tuple[str, str]:
-    """Name and text of a recipe that ships or of a file."""
-    if source in recipe_names():
-        return source, (resources.files("tumorseg.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
-    path = Path(source)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        try:
-            return path.stem, path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise RecipeError(f"recipe file {path}: {error.strerror}", next_step="give the path of a file") from error
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"recipe file {path}: not text", next_step="give a YAML file") from error
-    raise RecipeError(f"no recipe is called '{source}'", next_step=_nearest(source, recipe_names()))
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Set one `key.subkey=value` in place."""
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set {override}: not of the form key=value", next_step="write e.g. --set epochs=20")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: the value is not valid YAML", next_step="quote it") from error
-    if isinstance(value, str):
-        value = _number(value)
-    *parents, last = key.split(".")
-    node = values
-    for parent in parents:
-        child = node.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise RecipeError(f"recipe key '{key}': '{parent}' has no keys", next_step=f"write --set {parent}=…")
-        node = child
-    if isinstance(value, dict) and isinstance(node.get(last), dict):
-        value = _merge(node[last], value)
-    node[last] = value
-
-
-def _number(text: str) -> str | float:
-    """YAML 1.1 reads 1e-3 as text; people mean the number."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _validate(values: dict[str, Any], where: str) -> Recipe:
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if str(part) not in ("float", "literal['validation']"))
-        if first["type"] == "extra_forbidden":
-            raise RecipeError(f"recipe {where}: unknown key '{key}'", next_step=_nearest(key, all_keys())) from error
-        about = f"key '{key}': " if key else ""
-        got = "" if first["type"] == "value_error" else f" (got {_shown(first.get('input'))})"
-        message = first["msg"].removeprefix("Value error, ")
-        message = message[:1].lower() + message[1:]
-        raise RecipeError(f"recipe {where}: {about}{message}{got}", next_step="change that value") from error
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _nearest(given: str, valid: Sequence[str]) -> str:
-    close = difflib.get_close_matches(given, valid, n=1, cutoff=0.5)
-    by_leaf = [key for key in valid if key.rsplit(".", 1)[-1] == given.rsplit(".", 1)[-1]]
-    if found := (by_leaf or close):
-        return f"did you mean '{found[0]}'?"
-    return "valid are: " + ", ".join(key for key in valid if "." not in key)
-
-
-@cache
-def all_keys() -> tuple[str, ...]:
-    """Every key of a recipe in dotted form, such as network.encoder."""
-    keys: list[str] = []
-    for name, info in Recipe.model_fields.items():
-        keys.append(name)
-        if isinstance(info.annotation, type) and issubclass(info.annotation, _Part):
-            keys += [f"{name}.{inner}" for inner in info.annotation.model_fields]
-    return tuple(keys)

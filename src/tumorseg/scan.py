@@ -16,7 +16,7 @@ Mask = NDArray[np.uint8]
 """(slices, height, width), uint8: 0 background, 1…K the classes."""
 
 Probabilities = NDArray[np.floating[Any]]
-"""(slices, height, width), 0 to 1."""
+"""(slices, height, width), 0 to 1; of several classes (slices, height, width, K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,8 @@ class Segmentation:
     Attributes:
         scan: what it answers.
         mask: (slices, height, width) uint8, 0 background, 1…K the classes.
-        probability: (slices, height, width) float16, 0 to 1, of the tumour.
+        probability: (slices, height, width) float16, 0 to 1, of the tumour; of several classes, each by itself,
+            (slices, height, width, K).
         measurements: named numbers about the mask, such as tumour_voxels.
         warnings: one line each, for the person who reads the mask.
     """

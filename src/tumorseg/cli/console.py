@@ -30,6 +30,7 @@ TRAIN_PACKAGES = (
     "lightning",
     "segmentation_models_pytorch",
     "timm",
+    "monai",
     "sklearn",
     "onnx",
     "safetensors",

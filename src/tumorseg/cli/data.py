@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from tumorseg.datasets.check import CheckReport
+    from tumorseg.datasets.check_set import SetReport
 
 CHECK_EXAMPLE = "tumorseg data check kaggle_3m"
 PHANTOM_EXAMPLE = "tumorseg data phantom synthetic --patients 24"
@@ -16,18 +17,20 @@ LINES_OF_A_KIND = 8
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the patients' folders.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set: a folder, ZIP, CSV or YAML file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON for programs.")] = False,
 ) -> None:
     """Read every file of a data set and say what would spoil training; exit 1 where something would."""
     from tumorseg.cli.console import console_progress, emit, emit_json
-    from tumorseg.datasets.check import check_lgg
+    from tumorseg.datasets.check import CheckReport
+    from tumorseg.datasets.check_set import check_data
 
-    report = check_lgg(folder, progress=console_progress())
+    report = check_data(folder, progress=console_progress())
     if as_json:
         emit_json(report.as_json())
     else:
-        _show("Data set", ("", ""), _summary(report))
+        summary = _summary(report) if isinstance(report, CheckReport) else _summary_of_set(report)
+        _show("Data set", ("", ""), summary)
         for title, level in (("Errors: they would spoil training", "error"), ("Notes", "note")):
             if rows := _findings(report, level):
                 emit("")
@@ -82,7 +85,37 @@ def _summary(report: "CheckReport") -> list[tuple[str, str]]:
     return rows
 
 
-def _findings(report: "CheckReport", level: str) -> list[tuple[str, str]]:
+def _summary_of_set(report: "SetReport") -> list[tuple[str, str]]:
+    """What a set that is not of the LGG layout holds, as rows of name and value."""
+    facts = report.as_json()
+    layout = {"figshare": "the figshare set", "folder": "pairs of images and masks"}[facts["kind"]]
+    classes = [
+        (name, f"in {counts['slices']:,} slices of {_count(counts['patients'], 'patient')}")
+        for name, counts in facts["classes"].items()
+    ]
+    folds = facts["folds"]
+    rows = [
+        ("folder", facts["folder"]),
+        ("layout", layout),
+        ("patients", f"{facts['patients']:,}"),
+        ("slices", f"{facts['slices']:,} in {_count(facts['scans'], 'scan')}"),
+        ("channels", ", ".join(facts["channels"]) or "unknown"),
+        *classes,
+        ("without tumour", f"{facts['empty_masks']:,} slices"),
+        ("images", "; ".join(f"{kind}: {count:,}" for kind, count in facts["images"].items()) or "none readable"),
+    ]
+    if facts["kind"] == "figshare":
+        rows += [
+            ("ids merged", f"of {_count(len(facts['merged_patients']), 'patient')}"),
+            (
+                "folds",
+                f"{len(folds)}, of {', '.join(map(str, folds.values()))} patients" if folds else "none published",
+            ),
+        ]
+    return rows
+
+
+def _findings(report: "CheckReport | SetReport", level: str) -> list[tuple[str, str]]:
     """Rows of patient and message, kind by kind; the rest of a long kind is counted."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for finding in report.errors if level == "error" else report.notes:

@@ -29,7 +29,7 @@ def demo(
     from tumorseg.evaluation.evaluate import evaluate_run
     from tumorseg.files import atomic_write, refuse_existing
     from tumorseg.progress import duration
-    from tumorseg.recipe import load_recipe
+    from tumorseg.recipe_file import load_recipe
 
     require_training()
     from tumorseg.training.fit import train

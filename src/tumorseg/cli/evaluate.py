@@ -30,6 +30,9 @@ def evaluate(
             metavar="DIR", help="Where to write; by default RUN/evaluation/<data set>-<part>.", show_default=False
         ),
     ] = None,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Judge on scans changed by the recipe's augmentation.")
+    ] = False,
 ) -> None:
     """Judge a run by patient: scores, a table of patients and slices, and a report.
 
@@ -39,7 +42,26 @@ def evaluate(
     from tumorseg.cli.console import aligned, console_progress, emit
     from tumorseg.evaluation.evaluate import evaluate_run
     from tumorseg.evaluation.headline import headline
+    from tumorseg.inference.run_folder import read_environment
 
-    folder = evaluate_run(run, part.value, data, output, progress=console_progress())
+    change = None
+    if augmented:
+        from tumorseg.cli.console import require_training
+        from tumorseg.recipe_file import load_recipe
+
+        require_training()
+        from tumorseg.training.augmented import augmenter
+
+        read_environment(run)
+        change = augmenter(load_recipe(run / "recipe.yaml"))
+    folder = evaluate_run(
+        run,
+        part.value,
+        data,
+        output,
+        change=change,
+        change_name="augmented" if augmented else "",
+        progress=console_progress(),
+    )
     emit(aligned(headline(folder / "metrics.json")))
     emit(f"report: {folder / 'report.html'}")

@@ -35,7 +35,7 @@ def train(
     from tumorseg.datasets.store import prepare
     from tumorseg.errors import RecipeError
     from tumorseg.files import refuse_existing
-    from tumorseg.recipe import load_recipe
+    from tumorseg.recipe_file import load_recipe
 
     resolved = load_recipe(recipe, settings or ())
     require_training()

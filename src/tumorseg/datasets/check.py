@@ -4,7 +4,7 @@ import csv
 import filecmp
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,7 @@ class CheckReport:
         """Everything, for programs."""
         return {
             "folder": str(self.folder),
+            "kind": "lgg",
             "ok": not self.errors,
             "patients": len(self.patients),
             "slices": sum(facts.slices for facts in self.patients),
@@ -84,8 +85,8 @@ class CheckReport:
             "copies": self.copies,
             "published": {"known": len(published_lgg()), "identical": len(self.published)},
             "altered": list(self.altered),
-            "errors": [_finding_as_json(finding) for finding in self.errors],
-            "notes": [_finding_as_json(finding) for finding in self.notes],
+            "errors": [finding_as_json(finding) for finding in self.errors],
+            "notes": [finding_as_json(finding) for finding in self.notes],
             "per_patient": [
                 {
                     "patient": facts.id,
@@ -104,7 +105,8 @@ class CheckReport:
         }
 
 
-def _finding_as_json(finding: Finding) -> dict[str, Any]:
+def finding_as_json(finding: Finding) -> dict[str, Any]:
+    """One finding, for programs."""
     return {
         "kind": finding.kind,
         "patient": finding.patient or None,
@@ -226,13 +228,14 @@ def _clinical(listing: LggListing) -> Iterator[Finding]:
     here = {identify(name)[0] for name in listing.patients}
     rowless = sorted(here - set(rows))
     if rowless:
-        text = f"{len(rowless)} of {len(here)} patients have no row in {table.name}: {_first(rowless)}"
+        text = f"{len(rowless)} of {len(here)} patients have no row in {table.name}: {first_of(rowless)}"
         yield Finding(Level.NOTE, "row-missing", "", text, (table,))
     absent = sorted(set(rows) - here - {""})
     if absent:
-        text = f"{len(absent)} rows of {table.name} belong to patients who are not there: {_first(absent)}"
+        text = f"{len(absent)} rows of {table.name} belong to patients who are not there: {first_of(absent)}"
         yield Finding(Level.NOTE, "row-without-patient", "", text, (table,))
 
 
-def _first(names: list[str], most: int = 3) -> str:
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, as people read them."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

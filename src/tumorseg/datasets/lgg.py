@@ -4,18 +4,20 @@ import csv
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from tumorseg.datasets.data_set import DataSet, Source
 from tumorseg.errors import DataError, FormatError, ShapeMismatch
 from tumorseg.formats.tiff import read_tiff
 from tumorseg.scan import Mask, Pixels, Scan
 
 CHANNELS = ("pre", "flair", "post")
+CLASSES = ("tumour",)
 _SLICE = re.compile(r"(?P<stem>.+)_(?P<number>\d+)(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
 _TCGA = re.compile(r"(?P<patient>TCGA_(?P<institution>[A-Z0-9]{2})_[A-Z0-9]+)(_\d+)?")
 
@@ -48,6 +50,38 @@ class LggListing:
     copies: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     doubled: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     table: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Images and masks of all patients."""
+        entries = (entry for slices in self.patients.values() for entry in slices)
+        return tuple(path for entry in entries for path in (entry.image, entry.mask) if path)
+
+
+def holds_lgg(folder: Path, names: Sequence[str]) -> bool:
+    """Whether a folder with files of these names is a patient's: by its own name, or images and masks side by side."""
+    found = [match for match in map(_SLICE.fullmatch, names) if match]
+    named = any(match["stem"] == folder.name or identify(match["stem"])[1] for match in found)
+    return named or {bool(match["mask"]) for match in found} == {True, False}
+
+
+def find_lgg(folder: Path) -> Source:
+    """The set under `folder`, not yet opened; see `list_lgg` and `read_lgg`."""
+    listing = list_lgg(folder)
+    return Source("lgg", listing.folder, listing.files, lambda _: data_set_of(listing))
+
+
+def data_set_of(listing: LggListing) -> DataSet:
+    """The listed patients as a data set; see `read_lgg`."""
+    return DataSet(
+        name="kaggle_3m",
+        kind="lgg",
+        folder=listing.folder,
+        scans=tuple(scans_of(listing)),
+        channels=CHANNELS,
+        classes=CLASSES,
+        files=listing.files,
+    )
 
 
 def list_lgg(folder: Path) -> LggListing:

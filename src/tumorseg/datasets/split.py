@@ -1,4 +1,4 @@
-"""Splits by patient: who trains, who chooses, who is judged."""
+"""Splits: who trains, who chooses, who is judged; by patient, but for the audit of leakage."""
 
 import csv
 import warnings
@@ -14,28 +14,57 @@ from tumorseg.errors import DataError
 from tumorseg.files import atomic_write
 from tumorseg.recipe import SplitShares
 
+Unit = Literal["patient", "slice-with-leakage"]
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a split needs to know of one patient: where the scans are from, and how much tumour they hold."""
+    """What a split needs to know of one patient.
+
+    Attributes:
+        institution: where the scans are from; "" where unknown.
+        tumour_voxels: of all classes.
+        main_class: the class with the most slices, 1…K; 0 where the data set has one class, or there is no tumour.
+    """
 
     patient: str
     institution: str
     tumour_voxels: int
+    main_class: int = 0
 
 
 @dataclass(frozen=True)
 class Split:
-    """The part of each patient. A patient is one key, so none can be in two parts."""
+    """The part of each patient. A patient is one key, so none can be in two parts.
+
+    Attributes:
+        parts: by patient; of the unit slice-with-leakage, by slice as `slice_key` names it.
+        unit: what a key is.
+    """
 
     parts: Mapping[str, Part]
+    unit: Unit = "patient"
+
+    def keys(self, part: Part) -> tuple[str, ...]:
+        """The patients or slices of one part, sorted."""
+        return tuple(sorted(key for key, where in self.parts.items() if where == part))
 
     def patients(self, part: Part) -> tuple[str, ...]:
-        """The patients of one part, sorted."""
-        return tuple(sorted(patient for patient, where in self.parts.items() if where == part))
+        """The patients of one part, sorted.
+
+        Raises:
+            ValueError: the split is of slices, whose patients `Store.patients_of` tells.
+        """
+        if self.unit != "patient":
+            raise ValueError("a split of slices has no patients of its own")
+        return self.keys(part)
+
+
+def slice_key(scan: str, number: int) -> str:
+    """What a split of slices calls one of them."""
+    return f"{scan}#{number}"
 
 
 def split_patients(
@@ -69,8 +98,19 @@ def split_patients(
     else:
         test = _deal(candidates, pieces=_pieces(shares.test, len(candidates)), seed=shares.seed)[0]
         validation_share = shares.validation / (1 - shares.test)
+    return with_test(candidates, test, validation_share=validation_share, seed=shares.seed)
+
+
+def with_test(candidates: Sequence[Candidate], test: set[str], *, validation_share: float, seed: int) -> Split:
+    """The split whose test patients are given.
+
+    Args:
+        validation_share: of the other patients, who are dealt as `split_patients` deals them.
+        seed: of the whole split.
+    """
+    candidates = sorted(candidates, key=lambda candidate: candidate.patient)
     rest = [candidate for candidate in candidates if candidate.patient not in test]
-    validation = _deal(rest, pieces=_pieces(validation_share, len(rest)), seed=shares.seed + 1)[0]
+    validation = _deal(rest, pieces=_pieces(validation_share, len(rest)), seed=seed + 1)[0]
     return Split(
         {
             candidate.patient: "test"
@@ -105,25 +145,32 @@ def _deal(candidates: Sequence[Candidate], *, pieces: int, seed: int) -> list[se
 
 
 def _strata(candidates: Sequence[Candidate]) -> list[np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Labels from fine to coarse: institution and burden (thirds within each institution), institution, none."""
-    by_institution: dict[str, list[int]] = defaultdict(list)
+    """Labels from fine to coarse: origin and burden (thirds within each origin), origin, none.
+
+    An origin is an institution, and where there are several classes a patient's main class as well.
+    """
+    by_origin: dict[tuple[str, int], list[int]] = defaultdict(list)
     for index, candidate in enumerate(candidates):
-        by_institution[candidate.institution].append(index)
+        by_origin[candidate.institution, candidate.main_class].append(index)
     fine = np.zeros(len(candidates), np.intp)
     coarse = np.zeros(len(candidates), np.intp)
-    for label, institution in enumerate(sorted(by_institution)):
-        members = sorted(by_institution[institution], key=lambda index: candidates[index].tumour_voxels)
+    for label, origin in enumerate(sorted(by_origin)):
+        members = sorted(by_origin[origin], key=lambda index: candidates[index].tumour_voxels)
         for rank, index in enumerate(members):
             fine[index] = 3 * label + 3 * rank // len(members)
             coarse[index] = label
     return [fine, coarse, np.zeros(len(candidates), np.intp)]
 
 
+_COLUMNS: Mapping[str, Unit] = {"patient": "patient", "slice": "slice-with-leakage"}
+
+
 def write_split(path: Path, split: Split) -> None:
-    """Write `patient,part` rows as CSV, whole or not at all."""
+    """Write `patient,part` rows as CSV, or `slice,part` rows of a split of slices, whole or not at all."""
+    column = next(column for column, unit in _COLUMNS.items() if unit == split.unit)
     with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("patient", "part"))
+        writer.writerow((column, "part"))
         writer.writerows(sorted(split.parts.items()))
 
 
@@ -131,20 +178,22 @@ def read_split(path: Path) -> Split:
     """Read what `write_split` wrote.
 
     Raises:
-        DataError: the file is missing, lacks a column, names an unknown part, or names a patient twice.
+        DataError: the file is missing, lacks a column, names an unknown part, or names a patient or slice twice.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            column = next((name for name in _COLUMNS if name in (reader.fieldnames or ())), "patient")
+            rows = list(reader)
     except OSError as error:
         raise DataError(f"split {path}: {error.strerror}", next_step="give a folder that train wrote") from error
     parts: dict[str, Part] = {}
     for line, row in enumerate(rows, start=2):
-        patient, part = row.get("patient"), row.get("part")
+        key, part = row.get(column), row.get("part")
         known = next((known for known in PARTS if known == part), None)
-        if not patient or known is None:
-            raise DataError(f"split {path}, line {line}: needs patient and part", next_step="parts: train, val, test")
-        if patient in parts:
-            raise DataError(f"split {path}, line {line}: {patient} occurs twice", next_step="keep one of the lines")
-        parts[patient] = known
-    return Split(parts)
+        if not key or known is None:
+            raise DataError(f"split {path}, line {line}: needs {column} and part", next_step="parts: train, val, test")
+        if key in parts:
+            raise DataError(f"split {path}, line {line}: {key} occurs twice", next_step="keep one of the lines")
+        parts[key] = known
+    return Split(parts, _COLUMNS[column])

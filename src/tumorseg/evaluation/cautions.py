@@ -18,6 +18,15 @@ def cautions(run: RunFacts, judgement: Judgement) -> list[str]:
     protocol = judgement.metrics.get("protocol", {})
     count = headline.get("n", len(judgement.patients))
     said: list[str] = []
+    if protocol.get("split_unit") == "slice-with-leakage":
+        said.append(
+            "The split is by slice, so slices of these patients were trained on: the scores say nothing about new "
+            "patients. They exist to measure that."
+        )
+    if change := protocol.get("change"):
+        said.append(
+            f"The scans were changed before they were judged ({change}): this is no score on scans as they are."
+        )
     if run.part == "train":
         said.append("These patients were trained on: the scores say how well they were learnt, not how new ones fare.")
     if run.part == "val":

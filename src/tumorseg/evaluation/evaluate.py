@@ -6,15 +6,16 @@ import os
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tumorseg import __version__
+from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import PARTS, Part, Split, read_split
-from tumorseg.datasets.store import Store, prepare
+from tumorseg.datasets.store import prepare
 from tumorseg.errors import DataError, OutputError
 from tumorseg.evaluation.facts import RunFacts
 from tumorseg.evaluation.judged_scans import judge_scans
@@ -59,6 +60,8 @@ def evaluate_run(
     data: Path | None = None,
     output: Path | None = None,
     *,
+    change: Callable[[Scan], Scan] | None = None,
+    change_name: str = "",
     progress: Progress = silent,
 ) -> Path:
     """Segment one part of a run's split, as volumes and slice by slice, and judge it by patient.
@@ -69,6 +72,8 @@ def evaluate_run(
         data: the data set; None takes the one that the run was trained on. Of a data set without any patient of
             the split, every patient is judged, as test patients.
         output: a folder that is new, empty or an earlier evaluation; None takes RUN/evaluation/<data set>-<part>.
+        change: what is done to each scan and its reference before it is judged, such as augmentation.
+        change_name: of that, for the protocol and the folder's name.
         progress: watches the scans go by.
 
     Returns:
@@ -91,16 +96,28 @@ def evaluate_run(
         refuse_unusable(Path(output))
     model = read_model(run)
     store = prepare(_data_folder(run, environment, data), progress=progress)
-    chosen = choose_scans(store.scans, split, known_part)
-    dataset = data_set_name(chosen.scans)
-    target = Path(output) if output is not None else run / "evaluation" / f"{dataset}-{chosen.population}"
+    chosen = choose_scans(store, split, known_part)
+    dataset = store.name
+    folder_name = "-".join(filter(None, (dataset, chosen.population, change_name)))
+    target = Path(output) if output is not None else run / "evaluation" / folder_name
     refuse_unusable(target)
-    protocol = _protocol(run, model.spec.model_dump(mode="json"), store, chosen, dataset)
+    protocol = _protocol(run, model.spec.model_dump(mode="json"), store, chosen, dataset, split.unit)
+    if change is not None:
+        protocol["change"] = change_name
+        chosen = replace(chosen, scans=tuple(change(scan) for scan in chosen.scans))
     if missing := protocol["missing_patients"]:
         logger.warning("%d patients of the part are not in this data set: %s", len(missing), ", ".join(missing))
     if leaked := protocol["trained_on"]:
         logger.warning("%d scans are pixel for pixel training scans: %s", len(leaked), ", ".join(leaked))
-    judgement, examples = judge_scans(Predictor(model), chosen.scans, protocol, progress=progress)
+    segmented = len(model.spec.classes) > 1
+    if segmented and model.spec.classes != store.classes:
+        raise DataError(
+            f"the model tells {', '.join(model.spec.classes)} apart, the references hold {', '.join(store.classes)}",
+            next_step="judge it on data of its own classes",
+        )
+    judgement, examples = judge_scans(
+        Predictor(model), chosen.scans, protocol, classes=store.classes, segmented=segmented, progress=progress
+    )
     readings = None
     if known_part == "test":
         # Counted before anything is written, so that a score cannot be seen uncounted.
@@ -114,30 +131,25 @@ def evaluate_run(
     return target
 
 
-def choose_scans(scans: Sequence[Scan], split: Split, part: Part) -> Chosen:
+def choose_scans(store: Store, split: Split, part: Part) -> Chosen:
     """The scans of one part; of a data set without any patient of the split, all of them as test scans.
 
     Raises:
         DataError: none is left, or a part other than test is asked of foreign patients.
     """
-    if not any(scan.patient in split.parts for scan in scans):
+    if not any(len(store.rows(split, each)) for each in PARTS):
         if part != "test":
             raise DataError(
                 f"no patient of this data set is in the split, so it has no part {part}",
                 next_step="judge it with --part test, or give the data set of the training with --data",
             )
-        return Chosen(tuple(scans), EXTERNAL)
-    wanted = split.patients(part)
-    found = tuple(scan for scan in scans if split.parts.get(scan.patient) == part)
+        return Chosen(tuple(store.scans), EXTERNAL)
+    found = store.scans_of(split, part)
     if not found:
-        raise DataError(f"the data set holds no patient of the part {part}", next_step="give another with --data")
+        raise DataError(f"the data set holds nothing of the part {part}", next_step="give another with --data")
     present = {scan.patient for scan in found}
-    return Chosen(found, part, tuple(patient for patient in wanted if patient not in present))
-
-
-def data_set_name(scans: Sequence[Scan]) -> str:
-    """What to call a data set: the folder that holds its scans' folders, such as kaggle_3m."""
-    return next((scan.sources[0].resolve().parent.parent.name for scan in scans if scan.sources), "") or "scans"
+    wanted = split.patients(part) if split.unit == "patient" else ()
+    return Chosen(tuple(found), part, tuple(patient for patient in wanted if patient not in present))
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -167,11 +179,22 @@ def _data_folder(run: Path, environment: Mapping[str, Any], data: Path | None) -
     return Path(remembered)
 
 
-def _protocol(run: Path, spec: Mapping[str, Any], store: Store, chosen: Chosen, dataset: str) -> dict[str, Any]:
+def _protocol(
+    run: Path, spec: Mapping[str, Any], store: Store, chosen: Chosen, dataset: str, unit: str
+) -> dict[str, Any]:
     """How the scores came about, for whoever compares them with others."""
     digests = {entry.id: entry.digest for entry in store.stored}
     trained = set(spec.get("training_patients") or ())
-    shown = ("name", "recipe", "normalization", "threshold", "temperature", "test_time_flips", "postprocessing")
+    shown = (
+        "name",
+        "recipe",
+        "normalization",
+        "threshold",
+        "temperature",
+        "test_time_flips",
+        "postprocessing",
+        "files",
+    )
     return {
         "run": run.resolve().name,
         "part": chosen.population,
@@ -184,7 +207,8 @@ def _protocol(run: Path, spec: Mapping[str, Any], store: Store, chosen: Chosen, 
             scan.id for scan in chosen.scans if chosen.population != "train" and digests[scan.id] in trained
         ],
         "model": {key: spec[key] for key in shown if key in spec},
-        "classes": "all classes together, tumour or not",
+        "classes": list(store.classes),
+        "split_unit": unit,
         "single_slice": "every slice segmented by itself",
         "tumorseg": __version__,
     }
@@ -193,7 +217,7 @@ def _protocol(run: Path, spec: Mapping[str, Any], store: Store, chosen: Chosen, 
 def _facts(
     run: Path, environment: Mapping[str, Any], split: Split, part: Part, dataset: str, readings: int | None
 ) -> RunFacts:
-    from tumorseg.recipe import load_recipe
+    from tumorseg.recipe_file import load_recipe
 
     command = environment.get("command") or ""
     parameters = environment.get("parameters")

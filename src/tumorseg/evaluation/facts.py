@@ -52,6 +52,7 @@ class Example:
         reference, predicted: (height, width) bool.
         dice: of the whole patient, 0 to 1; NaN where both masks are empty.
         role: why it is shown; the report chooses for itself.
+        sequence: name of the channel that is shown in grey.
     """
 
     patient: str
@@ -62,3 +63,4 @@ class Example:
     predicted: NDArray[np.bool_]
     dice: float
     role: Role = ""
+    sequence: str = "FLAIR"

@@ -40,10 +40,11 @@ def by_institution(judgement: Judgement, *, width: int) -> Markup:
     """Each patient's Dice, one row per institution."""
     scored = [patient for patient in judgement.patients if math.isfinite(patient.dice)]
     lowest = {patient.patient for patient in sorted(scored, key=lambda patient: patient.dice)[:3]}
+    unknown = "unknown" if any(patient.institution for patient in scored) else "all"
     rows: dict[str, list[Dot]] = {}
     for patient in scored:
         shown = patient.patient if patient.patient in lowest else ""
-        rows.setdefault(patient.institution or "unknown", []).append(Dot(patient.dice, 0.0, _title(patient), shown))
+        rows.setdefault(patient.institution or unknown, []).append(Dot(patient.dice, 0.0, _title(patient), shown))
     headline = judgement.metrics.get("dice_patient", {})
     mean = _number(headline.get("mean"))
     low, high = headline.get("ci95") or (math.nan, math.nan)

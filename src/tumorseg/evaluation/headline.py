@@ -28,8 +28,13 @@ def headline(path: Path) -> list[tuple[str, str]]:
     if alone := metrics.get("single_slice"):
         mean = alone["dice_patient"]["mean"]
         rows.append(("slices alone", f"dice_patient mean {cut(mean)}, dice_pooled {cut(alone['dice_pooled'])}"))
+    for name, score in metrics.get("dice_patient_by_class", {}).items():
+        own = metrics.get("per_class", {}).get(name)
+        as_class = f", as this class {cut(own['dice_patient']['mean'])}" if own else ""
+        rows.append((name, f"any tumour, dice_patient mean {cut(score['mean'])} of {score['n']}{as_class}"))
     rows += [(name, cut(metrics[name])) for name in ("precision", "recall")]
-    rows.append(("empty_slice_fpr", cut(metrics["empty_slice_fpr"], lower_is_better=True)))
+    if metrics["empty_slice_fpr"] is not None:
+        rows.append(("empty_slice_fpr", cut(metrics["empty_slice_fpr"], lower_is_better=True)))
     if readings := metrics.get("protocol", {}).get("test_readings"):
         rows.append(("test part read", f"{readings} time{'s' * (readings != 1)}"))
     return rows

@@ -28,9 +28,20 @@ def judge_scans(
     scans: Sequence[Scan],
     protocol: Mapping[str, Any] | None = None,
     *,
+    classes: Sequence[str] = ("tumour",),
+    segmented: bool = False,
+    lone: bool = True,
     progress: Progress = silent,
 ) -> tuple[Judgement, tuple[Example, ...]]:
     """Segment scans as volumes and slice by slice, and score both against their references.
+
+    Args:
+        segmenter: answers the scans.
+        scans: with references.
+        protocol: goes into metrics["protocol"].
+        classes, segmented: see `judge`.
+        lone: segment the slices one by one, too; of scans of one slice each that would be the same again.
+        progress: watches the scans go by.
 
     Returns:
         The judgement, and one example a patient, sorted by patient: the slice with the largest reference.
@@ -41,9 +52,11 @@ def judge_scans(
     pictures: dict[str, Example] = {}
     volumes = progress.track(segmenter.segment_all(scans), what="Segmenting volumes", total=len(scans))
     total = sum(len(scan.slice_numbers) or scan.pixels.shape[0] for scan in scans)
-    alone = segmenter.segment_all(slice_scan for scan in scans for slice_scan in lone_slices(scan))
-    slices = progress.track(alone, what="Segmenting slices one by one", total=total)
-    judgement = judge(_with_reference(volumes, pictures), protocol, lone=_with_reference(slices))
+    alone: Iterator[tuple[Segmentation, Mask]] | None = None
+    if lone and total > len(scans):
+        answers = segmenter.segment_all(slice_scan for scan in scans for slice_scan in lone_slices(scan))
+        alone = _with_reference(progress.track(answers, what="Segmenting slices one by one", total=total))
+    judgement = judge(_with_reference(volumes, pictures), protocol, lone=alone, classes=classes, segmented=segmented)
     dice = {score.patient: score.dice for score in judgement.patients}
     return judgement, tuple(replace(pictures[patient], dice=dice[patient]) for patient in sorted(pictures))
 
@@ -101,7 +114,15 @@ def _picture(segmentation: Segmentation, reference: Mask) -> Example:
         reference=reference[index] != 0,
         predicted=segmentation.mask[index] != 0,
         dice=float("nan"),
+        sequence=_sequence(scan),
     )
+
+
+def _sequence(scan: Scan) -> str:
+    """What people call the channel that pictures show in grey."""
+    if "flair" in scan.channels or not scan.channels:
+        return "FLAIR"
+    return {"pre": "pre-contrast", "post": "post-contrast"}.get(scan.channels[0], scan.channels[0])
 
 
 def _displayed(scan: Scan, index: int) -> NDArray[np.uint8]:

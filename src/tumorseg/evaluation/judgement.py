@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorseg.errors import DataError
+from tumorseg.evaluation.class_scores import class_scores, over_patients
 from tumorseg.files import atomic_write, write_json
 from tumorseg.metrics import aggregate
-from tumorseg.metrics.bootstrap import RESAMPLES, SEED, bootstrap_interval
-from tumorseg.metrics.overlap import Confusion, Scores, confusion_by_slice
+from tumorseg.metrics.bootstrap import RESAMPLES, SEED
+from tumorseg.metrics.overlap import Confusion, confusion_by_slice
 from tumorseg.scan import Mask, Segmentation
 
 NOT_A_NUMBER = float("nan")
@@ -81,13 +82,20 @@ class Judgement:
 
 @dataclass(frozen=True, eq=False)
 class _Tally:
-    """Confusion counts of every slice, with whose they are; sorted by scan and slice number."""
+    """Confusion counts of every slice, with whose they are; sorted by scan and slice number.
+
+    Attributes:
+        classes: the counts of each class by itself; empty where all classes count as one.
+        held: (slices, K) which classes the reference of a slice holds; None where it has one class.
+    """
 
     scans: tuple[str, ...]
     patients: tuple[str, ...]
     institutions: tuple[str, ...]
     numbers: tuple[int, ...]
     counts: Confusion
+    classes: tuple[Confusion, ...] = ()
+    held: NDArray[np.bool_] | None = None
 
     def by_patient(self) -> tuple[list[str], Confusion]:
         """The patients, sorted, and the counts of each."""
@@ -99,20 +107,27 @@ def judge(
     pairs: Iterable[tuple[Segmentation, Mask]],
     protocol: Mapping[str, Any] | None = None,
     lone: Iterable[tuple[Segmentation, Mask]] | None = None,
+    *,
+    classes: Sequence[str] = ("tumour",),
+    segmented: bool = False,
 ) -> Judgement:
     """Score segmentations against references; whatever is not background counts as tumour.
+
+    Of several classes, each is scored by itself too where the segmentations tell them apart.
 
     Args:
         pairs: each segmentation with its reference, (slices, height, width); consumed once, nothing but counts
             is kept.
         protocol: how the segmentations came about; goes into metrics["protocol"].
         lone: the same patients with every slice segmented by itself, one pair a slice; consumed after `pairs`.
+        classes: names of the references' classes 1…K.
+        segmented: whether the segmentations tell these classes apart.
 
     Raises:
         DataError: there is nothing to judge, or two pairs are of one scan and slice.
         ShapeMismatch: a segmentation and its reference differ in shape.
     """
-    tally = _tally(pairs)
+    tally = _tally(pairs, classes=len(classes), segmented=segmented)
     names, counts = tally.by_patient()
     lone_metrics: dict[str, Any] = {}
     dice_lone: dict[str, float] = {}
@@ -120,10 +135,13 @@ def judge(
         lone_names, lone_counts = _tally(lone).by_patient()
         dice_lone = dict(zip(lone_names, lone_counts.dice.tolist(), strict=True))
         lone_metrics = {
-            "dice_patient": _over_patients(lone_counts.dice),
+            "dice_patient": over_patients(lone_counts.dice),
             "dice_pooled": float(lone_counts.pooled().dice),
         }
     metrics = _metrics(tally, counts)
+    if tally.held is not None:
+        group = np.unique(np.asarray(tally.patients, dtype=np.str_), return_inverse=True)[1].astype(np.intp)
+        metrics |= class_scores(classes, group, counts, tally.classes, tally.held)
     if lone_metrics:
         metrics["single_slice"] = lone_metrics
     bootstrap = {"resamples": RESAMPLES, "seed": SEED, "unit": "patient", "level": 0.95}
@@ -154,22 +172,38 @@ def json_ready(value: Any) -> Any:
     return value
 
 
-def _tally(pairs: Iterable[tuple[Segmentation, Mask]]) -> _Tally:
+def _tally(pairs: Iterable[tuple[Segmentation, Mask]], *, classes: int = 1, segmented: bool = False) -> _Tally:
     rows: list[tuple[str, int, str, str]] = []
     counts: list[Confusion] = []
+    by_class: list[list[Confusion]] = [[] for _ in range(classes)]
+    held: list[NDArray[np.bool_]] = []
     for segmentation, reference in pairs:
         scan = segmentation.scan
         part = confusion_by_slice(segmentation.mask, reference)
         numbers = scan.slice_numbers or tuple(range(1, part.tp.size + 1))
         rows += [(scan.id, number, scan.patient, scan.institution) for number in numbers]
         counts.append(part)
+        if classes > 1:
+            held.append(np.stack([np.any(reference == index, axis=(1, 2)) for index in range(1, classes + 1)], axis=-1))
+        if classes > 1 and segmented:
+            for index, found in enumerate(by_class, start=1):
+                found.append(confusion_by_slice(segmentation.mask == index, reference == index))
     if not rows:
         raise DataError("there is no scan to judge", next_step="give a data set or a part that holds scans")
     if len({row[:2] for row in rows}) < len(rows):
         raise DataError("one slice of one scan is judged twice", next_step="remove doubled copies from the data set")
     order = sorted(range(len(rows)), key=lambda index: (rows[index][2], *rows[index][:2]))
     scans, numbers, patients, institutions = zip(*(rows[index] for index in order), strict=True)
-    return _Tally(scans, patients, institutions, numbers, Confusion.joined(counts).take(np.asarray(order)))
+    sorting = np.asarray(order)
+    return _Tally(
+        scans,
+        patients,
+        institutions,
+        numbers,
+        Confusion.joined(counts).take(sorting),
+        tuple(Confusion.joined(found).take(sorting) for found in by_class if found),
+        np.concatenate(held)[sorting] if held else None,
+    )
 
 
 def _metrics(tally: _Tally, by_patient: Confusion) -> dict[str, Any]:
@@ -179,7 +213,7 @@ def _metrics(tally: _Tally, by_patient: Confusion) -> dict[str, Any]:
     metrics: dict[str, Any] = {"patients": by_patient.tp.size, "slices": tally.counts.tp.size}
     scores: tuple[aggregate.Score, ...] = ("dice", "iou")
     for score in scores:
-        metrics[f"{score}_patient"] = _over_patients(aggregate.by_slice(by_patient, score))
+        metrics[f"{score}_patient"] = over_patients(aggregate.by_slice(by_patient, score))
         metrics[f"{score}_pooled"] = float(aggregate.by_slice(pooled, score))
         metrics |= {f"{score}_{name}": value for name, value in _over_slices(in_file_order, score).items()}
     metrics |= {name: float(getattr(pooled, name)) for name in ("precision", "recall", "specificity", "accuracy")}
@@ -187,18 +221,6 @@ def _metrics(tally: _Tally, by_patient: Confusion) -> dict[str, Any]:
     metrics["all_empty"] = _reference_values(all_empty)
     metrics["perfect"] = _reference_values(perfect)
     return metrics
-
-
-def _over_patients(values: Scores) -> dict[str, Any]:
-    """Mean, median and interval over the patients that have a score, and how many have none."""
-    scored = values[~np.isnan(values)]
-    return {
-        "mean": float(scored.mean()) if scored.size else NOT_A_NUMBER,
-        "median": float(np.median(scored)) if scored.size else NOT_A_NUMBER,
-        "ci95": list(bootstrap_interval(scored)),
-        "n": int(scored.size),
-        "left_out": int(values.size - scored.size),
-    }
 
 
 def _over_slices(slices: Confusion, score: aggregate.Score) -> dict[str, float]:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tumorseg import __version__
 from tumorseg.evaluation import figures, provenance
 from tumorseg.evaluation.cautions import cautions
+from tumorseg.evaluation.class_rows import class_rows
 from tumorseg.evaluation.definitions import cut, values
 from tumorseg.evaluation.diagnosis import Diagnosis, diagnose
 from tumorseg.evaluation.facts import Example, RunFacts
@@ -19,7 +20,7 @@ from tumorseg.evaluation.overlay import Overlay, legend, overlay
 from tumorseg.evaluation.selection import WEAK, failures, select
 from tumorseg.evaluation.sheet import write_sheet
 from tumorseg.files import write_text
-from tumorseg.recipe import dump_recipe
+from tumorseg.recipe_file import dump_recipe
 
 __all__ = ["Example", "RunFacts", "write_report"]
 
@@ -111,6 +112,8 @@ def _context(run: RunFacts, judgement: Judgement, examples: Sequence[Example]) -
         "error_chart": figures.by_error(judgement),
         "own_scores": [value for value in scores if not value.definition.borrowed],
         "borrowed_scores": [value for value in scores if value.definition.borrowed],
+        "class_rows": class_rows(judgement.metrics),
+        "institutions": any(patient.institution for patient in judgement.patients),
         "cases": cases,
         "facts": provenance.facts(run),
         "versions": provenance.versions(run),

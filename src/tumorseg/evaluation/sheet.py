@@ -19,12 +19,12 @@ Colour = tuple[int, int, int]
 Canvas = NDArray[np.uint8]
 """(height, width, 3) uint8, blue, green, red."""
 
-_PANEL, _GAP, _BLOCK_GAP, _MARGIN = 224, 4, 28, 28
+PANEL, GAP, _BLOCK_GAP, MARGIN = 224, 4, 28, 28
 _TITLE, _ROW_GAP, _HEADER, _FOOTER = 44, 26, 58, 46
-_INK: Colour = (40, 34, 30)
-_FAINT: Colour = (120, 110, 104)
-_REFERENCE: Colour = (233, 180, 86)
-_PREDICTED: Colour = (0, 159, 230)
+INK: Colour = (40, 34, 30)
+FAINT: Colour = (120, 110, 104)
+REFERENCE: Colour = (233, 180, 86)
+PREDICTED: Colour = (0, 159, 230)
 _BLOCKS = 2
 
 
@@ -49,14 +49,14 @@ def draw_sheet(examples: Sequence[Example], *, title: str) -> Canvas:
     """The sheet as (height, width, 3) uint8, blue, green, red."""
     blocks = max(1, min(_BLOCKS, len(examples)))
     rows = -(-len(examples) // blocks)
-    block = 3 * _PANEL + 2 * _GAP
-    width = 2 * _MARGIN + blocks * block + (blocks - 1) * _BLOCK_GAP
-    height = _HEADER + rows * (_TITLE + _PANEL + _ROW_GAP) + _FOOTER
+    block = 3 * PANEL + 2 * GAP
+    width = 2 * MARGIN + blocks * block + (blocks - 1) * _BLOCK_GAP
+    height = _HEADER + rows * (_TITLE + PANEL + _ROW_GAP) + _FOOTER
     sheet: Canvas = np.full((height, width, 3), 255, np.uint8)
-    _text(sheet, title, (_MARGIN, 38), size=20, weight=700)
+    write(sheet, title, (MARGIN, 38), size=20, weight=700)
     for index, example in enumerate(examples):
         row, column = divmod(index, blocks)
-        corner = (_MARGIN + column * (block + _BLOCK_GAP), _HEADER + row * (_TITLE + _PANEL + _ROW_GAP))
+        corner = (MARGIN + column * (block + _BLOCK_GAP), _HEADER + row * (_TITLE + PANEL + _ROW_GAP))
         _draw_patient(sheet, example, corner)
     _draw_footer(sheet)
     return sheet
@@ -64,28 +64,28 @@ def draw_sheet(examples: Sequence[Example], *, title: str) -> Canvas:
 
 def _draw_patient(sheet: Canvas, example: Example, corner: tuple[int, int]) -> None:
     left, top = corner
-    end = _text(sheet, example.patient, (left, top + 20), size=16, weight=600)
-    end = _text(sheet, f"Dice {cut(example.dice)}", (end + 14, top + 20), size=16)
+    end = write(sheet, example.patient, (left, top + 20), size=16, weight=600)
+    end = write(sheet, f"Dice {cut(example.dice)}", (end + 14, top + 20), size=16)
     detail = f"{example.role + ', ' if example.role else ''}slice {example.slice_number}"
-    _text(sheet, detail, (end + 14, top + 20), size=14, colour=_FAINT)
+    write(sheet, detail, (end + 14, top + 20), size=14, colour=FAINT)
     grey = flair(example.image)
     nothing = np.zeros_like(example.reference)
     panels = (
-        ("FLAIR", nothing, _INK, False),
-        ("reference", example.reference, _REFERENCE, False),
-        ("prediction", example.predicted, _PREDICTED, True),
+        ("FLAIR", nothing, INK, False),
+        ("reference", example.reference, REFERENCE, False),
+        ("prediction", example.predicted, PREDICTED, True),
     )
     for index, (word, mask, colour, dashed) in enumerate(panels):
-        x = left + index * (_PANEL + _GAP)
+        x = left + index * (PANEL + GAP)
         if mask is not nothing and not mask.any():
             word += ": nothing marked"
-        _text(sheet, word, (x, top + _TITLE - 6), size=13, colour=_FAINT)
-        sheet[top + _TITLE : top + _TITLE + _PANEL, x : x + _PANEL] = _panel(grey, mask, colour, dashed=dashed)
+        write(sheet, word, (x, top + _TITLE - 6), size=13, colour=FAINT)
+        sheet[top + _TITLE : top + _TITLE + PANEL, x : x + PANEL] = panel(grey, mask, colour, dashed=dashed)
 
 
-def _panel(grey: NDArray[np.uint8], mask: NDArray[np.bool_], colour: Colour, *, dashed: bool) -> Canvas:
+def panel(grey: NDArray[np.uint8], mask: NDArray[np.bool_], colour: Colour, *, dashed: bool) -> Canvas:
     """One slice with a mask tinted and outlined, fitted into a square."""
-    scale = _PANEL / max(grey.shape)
+    scale = PANEL / max(grey.shape)
     size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     fitted = cv2.cvtColor(cv2.resize(grey, size, interpolation=smooth), cv2.COLOR_GRAY2BGR)
@@ -98,21 +98,21 @@ def _panel(grey: NDArray[np.uint8], mask: NDArray[np.bool_], colour: Colour, *, 
         for start in range(0, len(points), 9 if dashed else max(1, len(points))):
             piece = points[start : start + 6] if dashed else points
             cv2.polylines(tinted, [piece], not dashed, colour, 2, cv2.LINE_AA)
-    framed: Canvas = np.zeros((_PANEL, _PANEL, 3), np.uint8)
-    y, x = (_PANEL - size[1]) // 2, (_PANEL - size[0]) // 2
+    framed: Canvas = np.zeros((PANEL, PANEL, 3), np.uint8)
+    y, x = (PANEL - size[1]) // 2, (PANEL - size[0]) // 2
     framed[y : y + size[1], x : x + size[0]] = tinted
     return framed
 
 
 def _draw_footer(sheet: Canvas) -> None:
-    y, x = sheet.shape[0] - 22, _MARGIN
-    for word, colour in (("reference", _REFERENCE), ("prediction", _PREDICTED)):
+    y, x = sheet.shape[0] - 22, MARGIN
+    for word, colour in (("reference", REFERENCE), ("prediction", PREDICTED)):
         cv2.rectangle(sheet, (x, y - 11), (x + 20, y + 1), colour, -1)
-        x = _text(sheet, word, (x + 28, y), size=14) + 22
-    _text(sheet, "Research use only, not a medical device.", (x + 6, y), size=14, colour=_FAINT)
+        x = write(sheet, word, (x + 28, y), size=14) + 22
+    write(sheet, "Research use only, not a medical device.", (x + 6, y), size=14, colour=FAINT)
 
 
-def _text(sheet: Canvas, text: str, at: tuple[int, int], *, size: int, weight: int = 400, colour: Colour = _INK) -> int:
+def write(sheet: Canvas, text: str, at: tuple[int, int], *, size: int, weight: int = 400, colour: Colour = INK) -> int:
     """Write at the base line's left end; gives where the text ends."""
     if hasattr(cv2, "FontFace"):
         end, _ = cv2.putText(sheet, text, at, colour, cv2.FontFace("sans"), size, weight)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumorseg.errors import FormatError
-from tumorseg.formats import tiff
+from tumorseg.formats import jpeg, matlab, png, tiff
 from tumorseg.formats.header import Header
 from tumorseg.scan import Mask, Pixels
 
@@ -20,7 +20,8 @@ class Format:
         header: shape and type of a file's pixels, without unpacking them.
         read: the pixels, (slices, height, width, channels).
         read_mask: a mask of one class, (slices, height, width) uint8, 0 and 1.
-        write_mask: writes (slices, height, width), whole or not at all.
+        read_labels: a mask's values as stored, (slices, height, width) uint8: class numbers, or 0 and 255.
+        write_mask: writes (slices, height, width), whole or not at all; None where masks are not kept in it.
     """
 
     name: str
@@ -28,11 +29,47 @@ class Format:
     header: Callable[[Path], Header]
     read: Callable[[Path], Pixels]
     read_mask: Callable[[Path], Mask]
-    write_mask: Callable[[Path, Mask], None]
+    read_labels: Callable[[Path], Mask]
+    write_mask: Callable[[Path, Mask], None] | None
 
 
 FORMATS = {
-    "tiff": Format("TIFF", tiff.SUFFIXES, tiff.read_header, tiff.read_pages, tiff.read_mask_tiff, tiff.write_mask_tiff),
+    "tiff": Format(
+        "TIFF",
+        tiff.SUFFIXES,
+        tiff.read_header,
+        tiff.read_pages,
+        tiff.read_mask_tiff,
+        tiff.read_labels_tiff,
+        tiff.write_mask_tiff,
+    ),
+    "png": Format(
+        "PNG",
+        png.SUFFIXES,
+        png.read_header,
+        png.read_png,
+        png.read_mask_png,
+        png.read_labels_png,
+        png.write_mask_png,
+    ),
+    "jpeg": Format(
+        "JPEG",
+        jpeg.SUFFIXES,
+        jpeg.read_header,
+        jpeg.read_jpeg,
+        jpeg.read_mask_jpeg,
+        jpeg.read_labels_jpeg,
+        None,
+    ),
+    "matlab": Format(
+        "MATLAB",
+        matlab.SUFFIXES,
+        matlab.read_header,
+        matlab.read_image,
+        matlab.read_mask_matlab,
+        matlab.read_class_mask,
+        None,
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from tumorseg.errors import FormatError, ShapeMismatch, TumorsegError
 from tumorseg.files import atomic_write
 from tumorseg.formats.header import Header
 from tumorseg.formats.limits import refuse_irregular, refuse_oversized
+from tumorseg.formats.mask_values import single_channel
 from tumorseg.scan import Mask, Pixels
 
 Frame = NDArray[Any]
@@ -82,6 +83,11 @@ def read_mask_tiff(path: Path) -> Mask:
         raise FormatError(f"{path} holds grey values, not 0 and 255", next_step="threshold the mask at 128")
     mask: Mask = (stored[..., 0] != 0).astype(np.uint8)
     return mask
+
+
+def read_labels_tiff(path: Path) -> Mask:
+    """The values of a mask as stored, (slices, height, width) uint8; see `tumorseg.formats.mask_values`."""
+    return single_channel(path, read_pages(path))
 
 
 def write_mask_tiff(path: Path, mask: Mask | NDArray[np.bool_], *, classes: int = 1) -> None:

@@ -129,6 +129,11 @@ def _files(path: Path, failures: list[Failure]) -> Iterator[_Found]:
         raise DataError(f"input {path} does not exist", next_step="check the path")
     else:
         split_name(path)  # refuses what is of no format that is read
+        kind = find_format(path)
+        if kind is not None and kind.write_mask is None:
+            raise DataError(
+                f"masks cannot be written as {kind.name}, as {path} is", next_step="convert it to TIFF or PNG"
+            )
         if not _is_mask(path):
             yield _Found(path, path.parent)
 
@@ -146,7 +151,8 @@ def _walk(root: Path, failures: list[Failure]) -> Iterator[_Found]:
         links = []
         for name in sorted(names):
             path = Path(place) / name
-            if name.startswith(".") or find_format(path) is None or _is_mask(path):
+            kind = find_format(path)
+            if name.startswith(".") or kind is None or kind.write_mask is None or _is_mask(path):
                 continue
             if path.is_symlink():
                 links.append(path)

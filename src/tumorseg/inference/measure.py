@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorseg.postprocess import component_sizes
+from tumorseg.postprocess import component_sizes, tumour_probability
 from tumorseg.scan import Mask, Probabilities
 
 MM3_PER_ML = 1000.0
@@ -19,7 +19,7 @@ def measure(
 
     Args:
         mask: (slices, height, width) uint8; all classes count as tumour.
-        probability: the same shape, 0 to 1.
+        probability: the same shape, with an axis of classes behind where there are several; 0 to 1.
         spacing: millimetres between slices, rows and columns; without it nothing is given in millilitres.
 
     Returns:
@@ -39,7 +39,8 @@ def measure(
     }
     if probability is not None:
         total = sum(
-            float(values[frame != 0].sum(dtype=np.float64)) for values, frame in zip(probability, mask, strict=True)
+            float(tumour_probability(values)[frame != 0].sum(dtype=np.float64))
+            for values, frame in zip(probability, mask, strict=True)
         )
         numbers["mean_probability"] = total / voxels if voxels else float("nan")
     if spacing is not None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from tumorseg.errors import ModelError
 from tumorseg.files import digest_file, write_text
-from tumorseg.recipe import Normalization
+from tumorseg.recipe import Cleaning, Filter, Normalization, Part
 
 SPEC_NAME = "model.json"
 ONNX_NAME = "model.onnx"
@@ -25,18 +25,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Flip = Literal["horizontal", "vertical"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Cleaning(_Part):
-    """What happens to the mask after the threshold; see `tumorseg.postprocess`."""
-
-    min_component_voxels: int = Field(default=0, ge=0)
-    fill_holes: bool = False
-
-
-class ModelSpec(_Part):
+class ModelSpec(Part):
     """All that prediction needs to know of a network, as model.json holds it. Immutable once fitted on validation.
 
     Attributes:
@@ -44,9 +33,11 @@ class ModelSpec(_Part):
         name: what people call the model.
         recipe: name of the recipe that it was trained by.
         channels: the sequences that the network sees, in this order.
-        classes: names of the mask's classes 1…K.
-        normalization, crop, image_size: how a scan is brought onto the network's grid; see `Recipe`.
-        threshold: a voxel is tumour where its probability is above this.
+        classes: names of the mask's classes 1…K; several exclude each other, and the network has one logit for each
+            and, before them, one for background.
+        filters, normalization, crop, image_size: how a scan is brought onto the network's grid; see `Recipe`.
+        members: the graphs of an ensemble, whose probabilities are averaged; empty where model.onnx is alone.
+        threshold: a voxel is tumour where its probability, of several classes their sum, is above this.
         temperature: what logits are divided by before they become probabilities.
         test_time_flips: mirror images whose probabilities are averaged with the plain one.
         postprocessing: what happens to the mask after the threshold.
@@ -60,9 +51,11 @@ class ModelSpec(_Part):
     recipe: str
     channels: tuple[str, ...] = Field(min_length=1)
     classes: tuple[str, ...] = Field(min_length=1)
+    filters: tuple[Filter, ...] = ()
     normalization: Normalization
     crop: Literal["none", "head"] = "none"
     image_size: int = Field(ge=32, le=2048, multiple_of=32)
+    members: tuple[str, ...] = ()
     threshold: float = Field(default=0.5, ge=0, lt=1)
     temperature: float = Field(default=1.0, gt=0)
     test_time_flips: tuple[Flip, ...] = ()
@@ -70,6 +63,11 @@ class ModelSpec(_Part):
     training_patients: tuple[Digest, ...] = ()
     data_licence: str = ""
     files: dict[str, Digest] = Field(default_factory=dict)
+
+    @property
+    def logits(self) -> int:
+        """Channels that the network puts out."""
+        return 1 if len(self.classes) == 1 else len(self.classes) + 1
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,17 @@ class Model:
     folder: Path
 
     @property
-    def onnx(self) -> Path:
-        """The network's graph.
+    def graphs(self) -> tuple[Path, ...]:
+        """The network's graph, or those of an ensemble.
 
         Raises:
-            ModelError: this model has none.
+            ModelError: this model lacks one.
         """
-        if ONNX_NAME not in self.spec.files:
-            raise ModelError(f"the model in {self.folder} has no {ONNX_NAME}", next_step=_NEXT)
-        return self.folder / ONNX_NAME
+        names = self.spec.members or (ONNX_NAME,)
+        for name in names:
+            if name not in self.spec.files:
+                raise ModelError(f"the model in {self.folder} has no {name}", next_step=_NEXT)
+        return tuple(self.folder / name for name in names)
 
 
 def read_model(path: Path) -> Model:

@@ -62,6 +62,7 @@ def write_masks(mask: Mask, targets: Sequence[Path], kind: Format, output: Path)
         OutputError: a file cannot be written.
     """
     for target, part in zip(targets, np.split(mask, len(targets)), strict=True):
+        assert kind.write_mask is not None  # inputs of other formats were refused
         kind.write_mask(output / target, part)
 
 

@@ -15,42 +15,43 @@ from tumorseg.inference.runtime import Device, Float32, Runtime
 from tumorseg.inference.scratch import allocate
 from tumorseg.inference.sequences import choose_channels
 from tumorseg.postprocess import postprocess
-from tumorseg.preprocess import Grid, Statistics, head_box, normalise, plan_grid, statistics
+from tumorseg.preprocess import Grid, Statistics, filtered, head_box, normalise, plan_grid, statistics
+from tumorseg.recipe import Filter
 from tumorseg.scan import Pixels, Scan, Segmentation
 
 Failed = Callable[[Scan, TumorsegError], None]
 
 _AXES: dict[Flip, int] = {"horizontal": -1, "vertical": -2}
+"""Of (slices, channels, height, width)."""
 
 
 @dataclass(eq=False)
 class _Task:
     """One scan on its way; `left` slices of it have not come back from the network.
 
-    `pixels` are the scan's, with the network's channels in the network's order.
+    `pixels` are the scan's, with the network's channels in the network's order. `classes` is the number of classes.
     """
 
     scan: Scan
     pixels: Pixels
     measured: Statistics
     grid: Grid
+    filters: tuple[Filter, ...]
     warnings: tuple[str, ...]
+    classes: int
     probability: NDArray[np.float16] = field(init=False)
     left: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.probability = allocate(self.pixels.shape[:3], np.float16)
+        axes = () if self.classes == 1 else (self.classes,)
+        self.probability = allocate((*self.pixels.shape[:3], *axes), np.float16)
         self.left = len(self.pixels)
 
     def frame(self, index: int) -> Float32:
         """One slice as the network sees it, (channels, size, size)."""
-        per_slice = len(self.measured.low) > 1
-        row = slice(index, index + 1) if per_slice else slice(None)
-        measured = Statistics(
-            self.measured.low[row], self.measured.span[row], self.measured.floor, self.measured.ceiling
-        )
+        frame, measured = filtered(self.pixels[index], self.measured.of_slice(index), self.filters)
         # Resampled before it is normalised, as in training.
-        square = self.grid.apply(self.pixels[index])
+        square = self.grid.apply(frame)
         return np.ascontiguousarray(np.moveaxis(normalise(square[None], measured)[0], -1, 0))
 
 
@@ -61,7 +62,8 @@ class Predictor:
 
     Args:
         model: what `read_model` gives.
-        runtime: computes the network; without one, ONNX Runtime computes the model's own graph.
+        runtime: computes the network; without one, ONNX Runtime computes the model's own graph, or each of an
+            ensemble's.
         device: for that; auto takes CUDA where it is there.
 
     Raises:
@@ -69,24 +71,23 @@ class Predictor:
     """
 
     def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device = "auto") -> None:
-        if len(model.spec.classes) != 1:
-            raise ModelError(
-                f"the model in {model.folder} has {len(model.spec.classes)} classes", next_step="use one with one class"
-            )
-        if runtime is None:
-            from tumorseg.inference.onnx_runtime import OnnxRuntime
-
-            runtime = OnnxRuntime(model.onnx, device=device)
         self.model = model
         self.spec = model.spec
-        self._runtime = runtime
+        self._runtimes: tuple[Runtime, ...]
+        if runtime is not None:
+            self._runtimes = (runtime,)
+        else:
+            from tumorseg.inference.onnx_runtime import OnnxRuntime
+
+            self._runtimes = tuple(OnnxRuntime(graph, device=device) for graph in model.graphs)
+        self._batch_size = max(member.batch_size for member in self._runtimes)
 
     def segment(self, scan: Scan) -> Segmentation:
         """Segment one scan; see `segment_all`."""
         return next(self.segment_all([scan]))
 
     def probabilities(self, scan: Scan) -> NDArray[np.float16]:
-        """Probability of tumour on the scan's own grid, (slices, height, width), 0 to 1."""
+        """Probability of tumour on the scan's own grid; see `Segmentation.probability`."""
         (task,) = self._computed([scan], None)
         return task.probability
 
@@ -120,7 +121,7 @@ class Predictor:
             waiting.append(task)
             for index in range(len(task.pixels)):
                 batch.append((task, index))
-                if len(batch) >= self._runtime.batch_size:
+                if len(batch) >= self._batch_size:
                     self._compute(batch)
                     batch = []
             while waiting and waiting[0].left == 0:
@@ -140,7 +141,8 @@ class Predictor:
         pixels = _arranged(pixels, channels)
         box = head_box(pixels) if self.spec.crop == "head" else None
         grid = plan_grid(*pixels.shape[1:3], image_size=self.spec.image_size, box=box)
-        return _Task(scan, pixels, statistics(pixels, self.spec.normalization), grid, warnings)
+        measured = statistics(pixels, self.spec.normalization)
+        return _Task(scan, pixels, measured, grid, self.spec.filters, warnings, len(self.spec.classes))
 
     def _compute(self, batch: list[tuple[_Task, int]]) -> None:
         """Send slices through the network and put their probabilities where they belong."""
@@ -150,17 +152,20 @@ class Predictor:
             task.left -= 1
 
     def _probability(self, frames: Float32) -> Float32:
-        """(slices, size, size), 0 to 1, averaged over the plain image and its mirror images."""
-        total = self._plain_probability(frames)
-        for flip in self.spec.test_time_flips:
-            axis = _AXES[flip]
-            total += np.flip(self._plain_probability(np.flip(frames, axis)), axis)
-        total /= 1 + len(self.spec.test_time_flips)
-        return total
+        """(slices, size, size), of several classes with an axis for them behind; 0 to 1.
 
-    def _plain_probability(self, frames: Float32) -> Float32:
-        logits = self._runtime(frames)
-        expected = (len(frames), 1, *frames.shape[2:])
+        Averaged over the members of an ensemble, and over the plain image and its mirror images.
+        """
+        total = sum(self._plain_probability(runtime, frames) for runtime in self._runtimes)
+        for flip in self.spec.test_time_flips:
+            mirrored = np.flip(frames, _AXES[flip])
+            for runtime in self._runtimes:
+                total += np.flip(self._plain_probability(runtime, mirrored), _AXES[flip] + 3)
+        return np.asarray(total / (len(self._runtimes) * (1 + len(self.spec.test_time_flips))), np.float32)
+
+    def _plain_probability(self, runtime: Runtime, frames: Float32) -> Float32:
+        logits = runtime(frames)
+        expected = (len(frames), self.spec.logits, *frames.shape[2:])
         if logits.shape != expected:
             raise ModelError(
                 f"the network of {self.model.folder} gives {logits.shape} where {expected} is due",
@@ -170,14 +175,14 @@ class Predictor:
             raise ModelError(
                 f"the network of {self.model.folder} gives values that are not finite", next_step="train it again"
             )
-        return _sigmoid(logits[:, 0] / np.float32(self.spec.temperature))
+        logits = logits / np.float32(self.spec.temperature)
+        return _sigmoid(logits[:, 0]) if self.spec.logits == 1 else _softmax(logits)
 
     def _answer(self, task: _Task) -> Segmentation:
         mask = postprocess(
             task.probability,
             threshold=self.spec.threshold,
-            min_component_voxels=self.spec.postprocessing.min_component_voxels,
-            fill_holes=self.spec.postprocessing.fill_holes,
+            cleaning=self.spec.postprocessing,
         )
         numbers = measure(mask, probability=task.probability, spacing=task.scan.spacing)
         warnings = task.warnings
@@ -202,3 +207,10 @@ def _sigmoid(logits: NDArray[Any]) -> Float32:
     values += 1
     values *= np.float32(0.5)
     return values
+
+
+def _softmax(logits: NDArray[Any]) -> Float32:
+    """Of (slices, 1 + K, height, width), background first, the K classes as (slices, height, width, K)."""
+    values: Float32 = np.exp(logits - logits.max(axis=1, keepdims=True))
+    values /= values.sum(axis=1, keepdims=True)
+    return np.ascontiguousarray(np.moveaxis(values[:, 1:], 1, -1))

@@ -3,7 +3,7 @@
 Everything random is drawn from (seed, step), so that a run that was cut off goes on to the same weights.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,9 +14,10 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tumorseg.datasets.store import Store, StoredScan
+from tumorseg.datasets.prepared import Store, StoredScan
+from tumorseg.datasets.split import Part, Split
 from tumorseg.errors import TrainingError
-from tumorseg.preprocess import Grid, Statistics, imagenet_statistics, percentile_statistics, plan_grid
+from tumorseg.preprocess import Grid, Statistics, filtered, imagenet_statistics, percentile_statistics, plan_grid
 from tumorseg.recipe import Recipe
 from tumorseg.training.augmentation import Changes, draw
 
@@ -25,8 +26,8 @@ class Batch(NamedTuple):
     """One step's slices as they lie in the store, and how to normalise and change them.
 
     Attributes:
-        pixels: (B, H, W, C) uint8.
-        masks: (B, H, W) uint8.
+        pixels: (B, H, W, C) uint8, or float32 where the store's pixels are of another dtype.
+        masks: (B, H, W) uint8, the data set's classes.
         low, span: (B, C) float32; see `Statistics`.
         floor, ceiling: see `Statistics`.
         changes: augmentation; None in validation.
@@ -59,6 +60,7 @@ class PartOfStore:
         rows: (N,) int64: their rows in the store's table.
         owners: (N,) int64: index into `patients`.
         patients: sorted.
+        channels: the recipe's, or where it names none the store's.
     """
 
     store: Store
@@ -66,16 +68,16 @@ class PartOfStore:
     rows: NDArray[np.int64]
     owners: NDArray[np.int64]
     patients: tuple[str, ...]
+    channels: tuple[str, ...]
 
     @classmethod
-    def of(cls, store: Store, recipe: Recipe, patients: Sequence[str]) -> "PartOfStore":
-        """The slices of `patients`, in the store's order."""
-        patients = tuple(sorted(patients))
-        number = {patient: index for index, patient in enumerate(patients)}
-        owner_of_scan = np.array([number.get(entry.patient, -1) for entry in store.stored])
-        owners = owner_of_scan[store.scan_index]
-        rows = np.flatnonzero(owners >= 0)
-        return cls(store, recipe, rows, owners[rows], patients)
+    def of(cls, store: Store, recipe: Recipe, split: Split, part: Part) -> "PartOfStore":
+        """The slices of one part, in the store's order."""
+        rows = store.rows(split, part)
+        patient_of_scan = np.array([entry.patient for entry in store.stored], np.str_)
+        patients, owners = np.unique(patient_of_scan[store.scan_index[rows]], return_inverse=True)
+        names = tuple(str(patient) for patient in patients)
+        return cls(store, recipe, rows, owners.astype(np.int64), names, recipe.channels or store.channels)
 
     def grid(self, entry: StoredScan) -> Grid:
         """The way from a scan's frame to the network's grid."""
@@ -84,8 +86,9 @@ class PartOfStore:
 
     def assemble(self, picked: NDArray[np.int64], changes: Changes | None, rng: Generator | None) -> Batch:
         """Gather slices; `picked` indexes `rows`. With `rng`, statistics may come from a subset of a volume."""
-        size, channels = self.recipe.image_size, len(self.recipe.channels)
-        pixels = np.empty((len(picked), size, size, channels), np.uint8)
+        size, channels = self.recipe.image_size, len(self.channels)
+        eight_bits = bool(self.recipe.filters) or all(entry.dtype == "uint8" for entry in self.store.stored)
+        pixels = np.empty((len(picked), size, size, channels), np.uint8 if eight_bits else np.float32)
         masks = np.empty((len(picked), size, size), np.uint8)
         low = np.empty((len(picked), channels), np.float32)
         span = np.empty((len(picked), channels), np.float32)
@@ -93,13 +96,14 @@ class PartOfStore:
         for place, index in enumerate(picked):
             row = int(self.rows[index])
             entry = self.store.stored[int(self.store.scan_index[row])]
-            order = [entry.channels.index(channel) for channel in self.recipe.channels]
+            order = [entry.channels.index(channel) for channel in self.channels]
             grid = self.grid(entry)
             frame = self.store.pixels(entry)[row - entry.first]
-            pixels[place] = grid.apply(frame if order == list(range(len(entry.channels))) else frame[..., order])
+            frame = frame if order == list(range(len(entry.channels))) else frame[..., order]
+            frame, measured = filtered(frame, self._statistics(entry, row, rng).of_channels(order), self.recipe.filters)
+            pixels[place] = grid.apply(frame)
             masks[place] = grid.apply(self.store.masks(entry)[row - entry.first], nearest=True)
-            measured = self._statistics(entry, row, rng)
-            low[place], span[place] = measured.low[0, order], measured.span[0, order]
+            low[place], span[place] = measured.low[0], measured.span[0]
         assert measured is not None
         return Batch(
             torch.from_numpy(pixels),
@@ -113,18 +117,20 @@ class PartOfStore:
         )
 
     def _statistics(self, entry: StoredScan, row: int, rng: Generator | None) -> Statistics:
+        levels = self.store.levels(entry)
         if self.recipe.normalization == "imagenet":
-            return imagenet_statistics(self.store.pixels(entry)[:1])
+            full = 255.0 if levels is None else float(levels.max())
+            return imagenet_statistics(len(entry.channels), full=full)
         counts = self.store.histograms
         if self.recipe.normalization == "slice-percentile":
-            return percentile_statistics(counts[row : row + 1])
+            return percentile_statistics(counts[row : row + 1], levels)
         slices = entry.shape[0]
         rows = np.arange(entry.first, entry.first + slices)
         if rng is not None and rng.random() < self.recipe.sampling.subset_statistics:
             # As many other slices as chance has it, none included: what a lone slice will be normalised by.
             others = rng.choice(rows, size=int(slices * rng.random() ** 2), replace=False)
             rows = np.union1d(others, [row])
-        return percentile_statistics(counts[rows].sum(axis=0, keepdims=True))
+        return percentile_statistics(counts[rows].sum(axis=0, keepdims=True), levels)
 
 
 class TrainingBatches:
@@ -193,7 +199,7 @@ class TrainingBatches:
         changes = draw(
             recipe.augmentation,
             batch=len(picked),
-            channels=recipe.channels,
+            channels=self.part.channels,
             size=recipe.image_size,
             patch=recipe.patch_size or recipe.image_size,
             rng=rng,

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tumorseg.datasets.store import Store
+from tumorseg.datasets.prepared import Store
 from tumorseg.recipe import Recipe
 from tumorseg.training.devices import Device
 

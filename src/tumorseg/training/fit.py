@@ -4,24 +4,30 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import lightning
 import torch
 
-from tumorseg.datasets.split import PARTS, Split, read_split, split_patients, write_split
-from tumorseg.datasets.store import Store, prepare
-from tumorseg.errors import ModelError, TrainingError
+from tumorseg.datasets.dealing import make_split
+from tumorseg.datasets.prepared import Store
+from tumorseg.datasets.split import PARTS, Split, read_split, write_split
+from tumorseg.datasets.store import prepare
+from tumorseg.errors import ModelError, RecipeError, TrainingError
 from tumorseg.files import atomic_folder, refuse_existing, write_json, write_text
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.networks import build_network, parameter_count
+from tumorseg.networks.freezing import refuse_freezing
 from tumorseg.networks.weights import read_state
 from tumorseg.progress import Progress, silent
-from tumorseg.recipe import Recipe, dump_recipe, load_recipe
+from tumorseg.recipe import Recipe
+from tumorseg.recipe_file import dump_recipe, load_recipe
 from tumorseg.training.batches import PartOfStore, TrainingBatches, ValidationBatches
 from tumorseg.training.callbacks import training_callbacks
 from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint, stop_on_signals
 from tumorseg.training.devices import Device, choose_batch_size, choose_device
+from tumorseg.training.ensemble import package_ensemble, train_members
 from tumorseg.training.environment import describe_environment
 from tumorseg.training.failures import explained
 from tumorseg.training.package import package_model
@@ -49,7 +55,7 @@ def train(
 
     Args:
         recipe: every choice; with `resume` the run's own recipe is taken instead.
-        data: a folder in the LGG layout.
+        data: whatever `tumorseg.datasets.open_data` recognises.
         output: the run folder; must not exist, or, with `resume`, must hold a checkpoint.
         fold, folds: fold `fold` of `folds` is the test part.
         resume: go on from `checkpoints/last.ckpt`, to the same weights as an uninterrupted run on this device.
@@ -71,51 +77,113 @@ def train(
     else:
         refuse_existing(output)
     chosen = choose_device(device, recipe)
-    batch_size = choose_batch_size(recipe, chosen)
-    recipe = recipe.model_copy(update={"batch_size": batch_size})
     store = prepare(Path(data), progress=progress)
+    recipe = fitted_to(store, recipe).model_copy(update={"batch_size": choose_batch_size(recipe, chosen)})
     if resume:
         split = read_split(output / "split.csv")
         _same_data(output, store, Path(data))
     else:
-        split = split_patients(store.candidates, recipe.split, fold=fold, folds=folds)
-    logger.info("training on %s, %s, batches of %d", chosen.name, chosen.precision, batch_size)
-    logger.info("patients: %s", ", ".join(f"{len(split.patients(part))} {part}" for part in PARTS))
+        split = make_split(store, recipe.split, fold=fold, folds=folds)
+    begin = partial(_write_run, output, data, recipe, split, store, chosen, command)
+    if recipe.ensemble > 1:
+        if not resume:
+            begin(0)
+
+        def member(own: Recipe, run: Path, begun: bool) -> None:
+            train(
+                own,
+                data,
+                run,
+                fold=fold,
+                folds=folds,
+                resume=begun,
+                init=init,
+                device=device,
+                command=command,
+                progress=progress,
+                show_bar=show_bar,
+            )
+
+        train_members(recipe, output, member)
+        package_ensemble(output, recipe, store, split, progress=progress)
+        return output
+    logger.info("training on %s, %s, batches of %d", chosen.name, chosen.precision, recipe.batch_size)
+    logger.info("%s: %s", _dealt(split), ", ".join(f"{len(split.keys(part))} {part}" for part in PARTS))
     pretrained = init is None and not resume
     lightning.seed_everything(recipe.seed, verbose=False)  # the first weights are part of what the seed fixes
-    network = build_network(
-        recipe.network, channels=len(recipe.channels), classes=len(recipe.classes), pretrained=pretrained
-    )
+    network = build_network(recipe.network, channels=len(recipe.channels), classes=recipe.logits, pretrained=pretrained)
     if init is not None:
         _start_from(network, Path(init))
     # All that can be wrong with the recipe or the data is found before anything is written.
     task, training, validation = _prepare(recipe, store, split, network)
     if not resume:
-        with atomic_folder(output) as folder:
-            write_text(folder / "recipe.yaml", dump_recipe(recipe))
-            write_split(folder / "split.csv", split)
-            described = describe_environment(data, store, recipe, chosen, command, parameter_count(network))
-            write_json(folder / "environment.json", described)
-            (folder / "checkpoints").mkdir()
+        begin(parameter_count(network))
     fit(recipe, task, training, validation, output, chosen, resume=resume, show_bar=show_bar)
     package_model(output, recipe, store, split, progress=progress)
     return output
+
+
+def _write_run(
+    output: Path,
+    data: Path,
+    recipe: Recipe,
+    split: Split,
+    store: Store,
+    device: Device,
+    command: Sequence[str],
+    parameters: int,
+) -> None:
+    """The run folder as it is before its first step, whole or not at all."""
+    with atomic_folder(output) as folder:
+        write_text(folder / "recipe.yaml", dump_recipe(recipe))
+        write_split(folder / "split.csv", split)
+        write_json(folder / "environment.json", describe_environment(data, store, recipe, device, command, parameters))
+        (folder / ("members" if recipe.ensemble > 1 else "checkpoints")).mkdir()
+
+
+def fitted_to(store: Store, recipe: Recipe) -> Recipe:
+    """The recipe with the channels of the data, where it names none.
+
+    Raises:
+        RecipeError: its channels or classes are not the data set's.
+    """
+    channels = recipe.channels or store.channels
+    if missing := [channel for channel in channels if channel not in store.channels]:
+        raise RecipeError(
+            f"key 'channels': the data set {store.name} has no {missing[0]}, only {', '.join(store.channels)}",
+            next_step="take channels of these, or leave channels empty to take all",
+        )
+    if len(recipe.classes) > 1 and recipe.classes != store.classes:
+        raise RecipeError(
+            f"key 'classes': the data set {store.name} has {', '.join(store.classes)}",
+            next_step="name these in this order, or one name for all of them together",
+        )
+    return recipe.model_copy(update={"channels": channels})
+
+
+def _dealt(split: Split) -> str:
+    return "patients" if split.unit == "patient" else "SLICES, which leak between the parts"
 
 
 def _prepare(
     recipe: Recipe, store: Store, split: Split, network: torch.nn.Module
 ) -> tuple[SegmentationTask, TrainingBatches, ValidationBatches]:
     """What Lightning fits, and on which batches."""
+    refuse_freezing(network, (part for stage in recipe.schedule for part in stage.freeze))
     assert recipe.batch_size != "auto"
-    validating = PartOfStore.of(store, recipe, split.patients("val"))
+    validating = PartOfStore.of(store, recipe, split, "val")
     task: SegmentationTask
     training = TrainingBatches(
-        PartOfStore.of(store, recipe, split.patients("train")),
+        PartOfStore.of(store, recipe, split, "train"),
         batch_size=recipe.batch_size,
         step_now=lambda: task.trainer.global_step,
     )
     task = SegmentationTask(
-        recipe, network, steps_per_epoch=len(training), validation_patients=len(validating.patients)
+        recipe,
+        network,
+        channels=validating.channels,
+        steps_per_epoch=len(training),
+        validation_patients=len(validating.patients),
     )
     return task, training, ValidationBatches(validating, batch_size=recipe.batch_size)
 
@@ -171,9 +239,11 @@ def _tensorboard(output: Path) -> "lightning.pytorch.loggers.TensorBoardLogger":
 def _resumed(output: Path, given: Recipe) -> Recipe:
     """The recipe of the run that goes on."""
     last = output / "checkpoints" / "last.ckpt"
-    if not last.is_file():
+    members = (output / "members").is_dir()
+    if not last.is_file() and not members:
         raise TrainingError(f"{output} holds no checkpoint to resume from", next_step="train without --resume")
-    read_checkpoint(last)
+    if not members:
+        read_checkpoint(last)
     if (output / "model").exists():
         raise TrainingError(f"the training of {output} has ended", next_step=f"judge it: tumorseg evaluate {output}")
     recipe = load_recipe(output / "recipe.yaml")

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tumorseg.datasets.known import published_lgg
+from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import Split
-from tumorseg.datasets.store import Store
 from tumorseg.errors import ModelError, TrainingError
 from tumorseg.files import atomic_folder, digest_file
-from tumorseg.inference.model import ONNX_NAME, Cleaning, Model, ModelSpec, write_spec
+from tumorseg.inference.model import ONNX_NAME, Model, ModelSpec, write_spec
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.torch_runtime import TorchRuntime
 from tumorseg.networks import build_network
+from tumorseg.postprocess import tumour_probability
 from tumorseg.progress import Progress, silent
-from tumorseg.recipe import Recipe
+from tumorseg.recipe import Cleaning, Recipe
 from tumorseg.scan import Scan
 from tumorseg.training.checkpoints import read_checkpoint
 from tumorseg.training.export import write_onnx, write_safetensors
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 THRESHOLDS = np.round(np.arange(0.20, 0.81, 0.05), 2)
 LGG_LICENCE = "CC BY-NC-SA 4.0"
+FIGSHARE_LICENCE = "CC BY 4.0"
 PARITY = 1e-3
 """Largest difference in probability between the network in torch and its ONNX graph."""
 
@@ -45,15 +47,12 @@ def package_model(run: Path, recipe: Recipe, store: Store, split: Split, *, prog
     best = run / "checkpoints" / "best.ckpt"
     if not best.is_file():
         raise TrainingError(f"{run} has no best checkpoint", next_step="go on with --resume")
-    network = build_network(
-        recipe.network, channels=len(recipe.channels), classes=len(recipe.classes), pretrained=False
-    )
+    network = build_network(recipe.network, channels=len(recipe.channels), classes=recipe.logits, pretrained=False)
     prefix = "network."
     state = read_checkpoint(best)["state_dict"]
     network.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
-    chosen = set(split.patients("val"))
-    validation = [scan for scan in store.scans if scan.patient in chosen]
-    trained_on = set(split.patients("train"))
+    validation = store.scans_of(split, "val")
+    trained_on = [store.stored[index].digest for index in np.unique(store.scan_index[store.rows(split, "train")])]
     with atomic_folder(run / "model") as folder:
         write_onnx(folder / ONNX_NAME, network, channels=len(recipe.channels), size=recipe.image_size)
         write_safetensors(folder / "weights.safetensors", network.state_dict())
@@ -62,16 +61,14 @@ def package_model(run: Path, recipe: Recipe, store: Store, split: Split, *, prog
             recipe=recipe.name,
             channels=recipe.channels,
             classes=recipe.classes,
+            filters=recipe.filters,
             normalization=recipe.normalization,
             crop=recipe.crop,
             image_size=recipe.image_size,
             test_time_flips=recipe.test_time_flips,
-            postprocessing=Cleaning(
-                min_component_voxels=recipe.postprocessing.min_component_voxels,
-                fill_holes=recipe.postprocessing.fill_holes,
-            ),
-            training_patients=tuple(entry.digest for entry in store.stored if entry.patient in trained_on),
-            data_licence=licence_of(entry.digest for entry in store.stored if entry.patient in trained_on),
+            postprocessing=Cleaning(**recipe.postprocessing.model_dump(exclude={"threshold"})),
+            training_patients=tuple(trained_on),
+            data_licence=licence_of(store.kind, trained_on),
             files={name: digest_file(folder / name) for name in (ONNX_NAME, "weights.safetensors")},
         )
         predictor = Predictor(Model(spec, folder))
@@ -85,8 +82,10 @@ def package_model(run: Path, recipe: Recipe, store: Store, split: Split, *, prog
     return run / "model"
 
 
-def licence_of(digests: Iterable[str]) -> str:
-    """The licence that the published LGG set hands on to what is trained on it; "" for other data."""
+def licence_of(kind: str, digests: Iterable[str]) -> str:
+    """The licence that a published set hands on to what is trained on it; "" for other data."""
+    if kind == "figshare":
+        return FIGSHARE_LICENCE
     return LGG_LICENCE if set(digests) & set(published_lgg().values()) else ""
 
 
@@ -101,18 +100,26 @@ def choose_threshold(predictor: Predictor, scans: Iterable[Scan]) -> float:
     for scan in scans:
         probability, reference = predictor.probabilities(scan), scan.reference
         assert reference is not None
-        tumour = reference > 0
-        counts = np.array(
-            [
-                [np.count_nonzero((over := probability > threshold) & tumour), np.count_nonzero(over), tumour.sum()]
-                for threshold in THRESHOLDS
-            ],
-            np.float64,
+        counts = sum(
+            (
+                _overlaps(tumour_probability(values), frame > 0)
+                for values, frame in zip(probability, reference, strict=True)
+            ),
+            start=np.zeros((len(THRESHOLDS), 3)),
         )
         by_patient[scan.patient] = by_patient.get(scan.patient, 0.0) + counts
     overlaps = np.stack(list(by_patient.values()))
     both, predicted, reference_voxels = overlaps[..., 0], overlaps[..., 1], overlaps[..., 2]
     return nearest_equal(2 * both / np.maximum(predicted + reference_voxels, 1))
+
+
+def _overlaps(probability: NDArray[np.float32], tumour: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Pixels of prediction and reference together, of the prediction, of the reference; for each threshold."""
+    predicted = [probability > threshold for threshold in THRESHOLDS.astype(np.float32)]
+    return np.array(
+        [[np.count_nonzero(over & tumour), np.count_nonzero(over), np.count_nonzero(tumour)] for over in predicted],
+        np.float64,
+    )
 
 
 def nearest_equal(dice: NDArray[np.float64]) -> float:

@@ -1,6 +1,6 @@
 """What Lightning needs to know: the step, the validation, the optimizers of each stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import lightning
@@ -20,22 +20,31 @@ class SegmentationTask(lightning.LightningModule):
 
     Args:
         recipe: every choice.
-        network: (N, C, H, W) float -> (N, K, H, W) logits.
+        network: (N, C, H, W) float -> logits (N, 1, H, W), or of K classes (N, 1 + K, H, W), background first.
+        channels: names of C.
         steps_per_epoch: of one device, for the schedule of the learning rate.
         validation_patients: how many, for Dice by patient.
     """
 
-    def __init__(self, recipe: Recipe, network: nn.Module, *, steps_per_epoch: int, validation_patients: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: nn.Module,
+        *,
+        channels: Sequence[str],
+        steps_per_epoch: int,
+        validation_patients: int,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.network = network.to(memory_format=torch.channels_last)
-        self.loss = build_loss(recipe.loss)
+        self.loss = build_loss(recipe.loss, classes=recipe.logits)
         self.steps_per_epoch = steps_per_epoch
         self.stage = 0
         self.validation_patients = validation_patients
         # No buffers: those would be averaged and swapped with the weights.
         self._counts = self._loss_sum = torch.empty(0)
-        self._flair = recipe.channels.index("flair") if "flair" in recipe.channels else 0
+        self._flair = list(channels).index("flair") if "flair" in channels else 0
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the tensors; what was drawn for augmentation moves when it is applied."""
@@ -76,7 +85,7 @@ class SegmentationTask(lightning.LightningModule):
             images = images.clamp(batch.floor, batch.ceiling).contiguous(memory_format=torch.channels_last)
         logits = self.network(images)
         with torch.autocast(self.device.type, enabled=False):
-            loss = cast(Tensor, self.loss(logits.float(), masks))
+            loss = cast(Tensor, self.loss(logits.float(), self._target(masks)))
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch + 1})",
@@ -94,13 +103,13 @@ class SegmentationTask(lightning.LightningModule):
         images, masks = prepare(batch)
         images = images.contiguous(memory_format=torch.channels_last)
         logits = self.network(images).float()
-        predicted, reference = logits > 0, masks > 0.5
+        predicted, reference = _tumour(logits), masks[:, 0] > 0
         counts = torch.stack(
             [mask.flatten(1).sum(1) for mask in (predicted & reference, predicted, reference)], dim=1
         ).double()
         self._counts.index_add_(0, batch.owners, counts)
         with torch.autocast(self.device.type, enabled=False):
-            loss = cast(Tensor, self.loss(logits, masks)).double()
+            loss = cast(Tensor, self.loss(logits, self._target(masks))).double()
         self._loss_sum.add_(torch.stack([loss * len(images), torch.full_like(loss, len(images))]))
 
     def on_validation_epoch_end(self) -> None:
@@ -130,6 +139,10 @@ class SegmentationTask(lightning.LightningModule):
         """Return to the stage."""
         self.stage = checkpoint["stage"]
 
+    def _target(self, masks: Tensor) -> Tensor:
+        """What the loss compares with: (B, 1, H, W) of 0 and 1; of several classes their indices, (B, H, W)."""
+        return masks[:, 0].long() if self.recipe.logits > 1 else (masks > 0).float()
+
     def _schedule(self, optimizer: torch.optim.Optimizer, stage: Stage) -> dict[str, Any]:
         choice, steps = self.recipe.scheduler, stage.epochs * self.steps_per_epoch
         schedulers = torch.optim.lr_scheduler
@@ -149,8 +162,12 @@ class SegmentationTask(lightning.LightningModule):
             built: Any = schedulers.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=rise)
         elif choice.name == "cosine":
             rising = schedulers.LinearLR(optimizer, 1 / warmup, 1.0, warmup)
-            falling = schedulers.CosineAnnealingLR(optimizer, max(1, steps - warmup))
+            falling = schedulers.CosineAnnealingLR(optimizer, max(1, steps - warmup), eta_min=rate * choice.final)
             built = schedulers.SequentialLR(optimizer, [rising, falling], [warmup])
+        elif choice.name == "exponential":
+            rising = schedulers.LinearLR(optimizer, 1 / warmup, 1.0, warmup)
+            decay = schedulers.ExponentialLR(optimizer, choice.final ** (1 / max(1, steps - warmup)))
+            built = schedulers.SequentialLR(optimizer, [rising, decay], [warmup])
         else:
             built = schedulers.LinearLR(optimizer, 1 / warmup, 1.0, warmup)
         return {"scheduler": built, "interval": "step"}
@@ -186,7 +203,14 @@ class SegmentationTask(lightning.LightningModule):
 
 
 def prepare(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Normalised images (B, C, H, W) float32 and masks (B, 1, H, W) float32 of a batch, on its device."""
+    """Normalised images (B, C, H, W) and masks (B, 1, H, W) of class indices, both float32, on the batch's device."""
     images = batch.pixels.permute(0, 3, 1, 2).float()
     images = (images - batch.low[:, :, None, None]) / batch.span[:, :, None, None]
-    return images.clamp_(batch.floor, batch.ceiling), (batch.masks > 0).float()[:, None]
+    return images.clamp_(batch.floor, batch.ceiling), batch.masks.float()[:, None]
+
+
+def _tumour(logits: Tensor) -> Tensor:
+    """Whether a pixel is more probably tumour, of whichever class, than background; (B, H, W) bool."""
+    if logits.shape[1] == 1:
+        return logits[:, 0] > 0
+    return logits[:, 0] < torch.logsumexp(logits[:, 1:], dim=1)

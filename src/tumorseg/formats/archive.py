@@ -1,0 +1,95 @@
+"""Files read straight from a ZIP, one in another where need be; nothing is unpacked to where the archive says."""
+
+import io
+import shutil
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+
+from tumorseg.errors import FormatError
+from tumorseg.formats.limits import MAX_BYTES, refuse_irregular
+
+MAX_MEMBERS = 100_000
+MAX_MEMBER_BYTES = 256 * 2**20
+"""No slice is larger; what calls itself so is not unpacked into memory."""
+
+
+class Archive:
+    """An open ZIP. Its members may be read from several threads.
+
+    Args:
+        path: of the file; with `content`, its name for people.
+        content: the archive's bytes, where it lies in another one.
+
+    Raises:
+        FormatError: not a ZIP, damaged, encrypted, or with names that point out of it.
+    """
+
+    def __init__(self, path: Path, content: IO[bytes] | None = None) -> None:
+        self.path = Path(path)
+        if content is None:
+            refuse_irregular(self.path)
+        try:
+            self._zip = zipfile.ZipFile(content or self.path)
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise FormatError(
+                f"{self.path} is not a ZIP, or is damaged or truncated", next_step="download it again"
+            ) from error
+        members = [member for member in self._zip.infolist() if not member.is_dir()]
+        if len(members) > MAX_MEMBERS:
+            raise FormatError(f"{self.path} holds {len(members):,} files", next_step="unpack what is needed of it")
+        for member in members:
+            place = PurePosixPath(member.filename.replace("\\", "/"))
+            if place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
+                raise FormatError(
+                    f"{self.path} holds {member.filename}, which points out of it", next_step="download it again"
+                )
+        self._members = {member.filename: member for member in members}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Files in the archive, in its order."""
+        return tuple(self._members)
+
+    def read(self, name: str) -> BinaryIO:
+        """One file, unpacked into memory.
+
+        Raises:
+            FormatError: encrypted, damaged, or larger than any slice.
+        """
+        member = self._checked(name, MAX_MEMBER_BYTES)
+        try:
+            return io.BytesIO(self._zip.read(member))
+        except _DAMAGE as error:
+            raise self._damaged(name) from error
+
+    def nested(self, name: str) -> "Archive":
+        """An archive within this one; its packed bytes go to an unnamed temporary file for as long as it is used."""
+        member = self._checked(name, MAX_BYTES)
+        unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the Archive lives
+        try:
+            with self._zip.open(member) as packed:
+                shutil.copyfileobj(packed, unpacked, 2**20)
+        except _DAMAGE as error:
+            unpacked.close()
+            raise self._damaged(name) from error
+        return Archive(self.path / name, unpacked)
+
+    def _checked(self, name: str, most: int) -> zipfile.ZipInfo:
+        member = self._members[name]
+        if member.flag_bits & 1:
+            raise FormatError(f"{self.path / name} is encrypted", next_step="unpack the archive with its password")
+        if member.file_size > most:
+            raise FormatError(
+                f"{self.path / name} would unpack to {member.file_size / 2**20:,.0f} MiB, more than {most // 2**20:,}",
+                next_step="download the archive again",
+            )
+        return member
+
+    def _damaged(self, name: str) -> FormatError:
+        return FormatError(f"{self.path / name} is damaged", next_step="download the archive again")
+
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError)
