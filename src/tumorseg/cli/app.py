@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tumorseg import __version__
-from tumorseg.cli import data, demo, evaluate, recipes, segment, train
+from tumorseg.cli import audit, compare, data, demo, evaluate, recipes, segment, train
 from tumorseg.cli.arguments import expand
 from tumorseg.cli.console import TRAIN_PACKAGES, emit, reader_has_gone, set_up_messages
 from tumorseg.errors import MissingExtra, TumorsegError
@@ -79,6 +79,8 @@ _register(data_app, "phantom", data.phantom, data.PHANTOM_EXAMPLE, brief="Make a
 _register(app, "recipes", recipes.recipes, recipes.EXAMPLE, brief="List the recipes, or show one in full.")
 _register(app, "train", train.train, train.EXAMPLE, brief="Train a network on a data set.")
 _register(app, "evaluate", evaluate.evaluate, evaluate.EXAMPLE, brief="Judge a run by patient and write a report.")
+_register(app, "compare", compare.compare, compare.EXAMPLE, brief="Set models side by side on the same patients.")
+_register(app, "audit-leakage", audit.audit, audit.EXAMPLE, brief="Measure what a split by slice gives away.")
 _register(app, "segment", segment.segment, segment.EXAMPLE, brief="Outline the tumour in new scans.")
 
 
