@@ -71,6 +71,13 @@ def test_imagenet_statistics_are_the_published_ones() -> None:
     np.testing.assert_allclose(values, (1 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225], rtol=1e-6)
 
 
+def test_the_full_range_is_a_division_by_its_largest_value() -> None:
+    pixels = np.array([0, 51, 255], np.uint8).reshape(1, 1, 3, 1)
+    assert normalise(pixels, statistics(pixels, "full-range")).ravel().tolist() == pytest.approx([0, 0.2, 1])
+    wide = np.array([-100, 0, 4000], np.int16).reshape(1, 1, 3, 1)
+    assert normalise(wide, statistics(wide, "full-range")).ravel().tolist() == pytest.approx([-0.025, 0, 1])
+
+
 def test_the_head_is_found_and_the_background_is_not() -> None:
     pixels = np.random.default_rng(0).integers(0, 6, (3, 128, 128, 3)).astype(np.uint8)
     pixels[:, 30:90, 40:100] += 120

@@ -95,9 +95,9 @@ def statistics(pixels: Array, normalization: Normalization) -> Statistics:
         pixels: (slices, height, width, channels), any real dtype: the whole volume, or what is there of it.
         normalization: see `Recipe`.
     """
-    if normalization == "imagenet":
+    if normalization in ("imagenet", "full-range"):
         full = 255.0 if pixels.dtype == np.uint8 else float(pixels.max(initial=0))
-        return imagenet_statistics(pixels.shape[-1], full=full)
+        return fixed_statistics(normalization, pixels.shape[-1], full=full)
     axes = (0, 1, 2) if normalization == "volume-percentile" else (1, 2)
     if pixels.dtype == np.uint8:
         counts = slice_histograms(pixels)
@@ -167,16 +167,20 @@ def percentile_statistics(counts: NDArray[np.integer[Any]], levels: Float32 | No
     return _between(levels[channel, low], levels[channel, high])
 
 
-def imagenet_statistics(channels: int, *, full: float = 255.0) -> Statistics:
-    """The mean and deviation of ImageNet's photographs, as (pixels / full - mean) / deviation, uncut.
+def fixed_statistics(normalization: Normalization, channels: int, *, full: float = 255.0) -> Statistics:
+    """What does not depend on how bright a scan is: full-range or imagenet, uncut.
 
     Args:
-        channels: those beyond three take the values of the first three again.
+        normalization: full-range is pixels / full; imagenet is (pixels / full - mean) / deviation with the mean and
+            deviation of ImageNet's photographs.
+        channels: those beyond three take ImageNet's values of the first three again.
         full: what stands for white: 255 in 8 bits, else the largest value of the scan.
     """
     full = full if full > 0 else 1.0
-    mean = np.resize(np.array(IMAGENET_MEAN, np.float32), channels)
-    deviation = np.resize(np.array(IMAGENET_STD, np.float32), channels)
+    mean, deviation = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+    if normalization == "imagenet":
+        mean = np.resize(np.array(IMAGENET_MEAN, np.float32), channels)
+        deviation = np.resize(np.array(IMAGENET_STD, np.float32), channels)
     black = np.zeros((1, channels), np.float32)
     return Statistics((mean * full)[None], (deviation * full)[None], -np.inf, np.inf, black, black + np.float32(full))
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Normalization = Literal["volume-percentile", "slice-percentile", "imagenet"]
+Normalization = Literal["volume-percentile", "slice-percentile", "full-range", "imagenet"]
 Filter = Literal["median", "clahe", "laplacian", "unsharp", "sobel"]
 
 
@@ -192,7 +192,8 @@ class Recipe(Part):
         classes: one name takes every class of the data set together as tumour; several must be the data set's own,
             in its order, and each is segmented.
         filters: applied to the image before it is normalised, in this order; see `tumorseg.filters`.
-        normalization: volume-percentile, slice-percentile (0 to the 99.5th percentile become 0 to 1) or imagenet.
+        normalization: volume-percentile, slice-percentile (0.5th to 99.5th percentile become 0 to 1), full-range (0
+            to 255, or to the scan's largest value, become 0 to 1) or imagenet.
         crop: "head" cuts the frame to the box of the head before it is resized.
         image_size: side in pixels of the square grid that the network sees; a frame of this size is not resampled.
         patch_size: side of the random patch of the grid that training sees; null trains on the whole grid.

@@ -30,7 +30,7 @@ def in_layer_order(state: OrderedDict[str, Tensor], encoder: str) -> OrderedDict
 def _known(encoder: str) -> Iterator[list[str]]:
     """Names of the tensors, in order, of the networks that timm and torchvision call as this encoder."""
     import timm
-    import torchvision  # type: ignore[import-untyped]
+    import torchvision
 
     name = encoder.removeprefix("tu-").removeprefix("timm-").replace("-", "_").partition(".")[0]
     with torch.device("meta"):

@@ -17,7 +17,7 @@ from torch import Tensor
 from tumorseg.datasets.prepared import Store, StoredScan
 from tumorseg.datasets.split import Part, Split
 from tumorseg.errors import TrainingError
-from tumorseg.preprocess import Grid, Statistics, filtered, imagenet_statistics, percentile_statistics, plan_grid
+from tumorseg.preprocess import Grid, Statistics, filtered, fixed_statistics, percentile_statistics, plan_grid
 from tumorseg.recipe import Recipe
 from tumorseg.training.augmentation import Changes, draw
 
@@ -118,9 +118,9 @@ class PartOfStore:
 
     def _statistics(self, entry: StoredScan, row: int, rng: Generator | None) -> Statistics:
         levels = self.store.levels(entry)
-        if self.recipe.normalization == "imagenet":
+        if self.recipe.normalization in ("imagenet", "full-range"):
             full = 255.0 if levels is None else float(levels.max())
-            return imagenet_statistics(len(entry.channels), full=full)
+            return fixed_statistics(self.recipe.normalization, len(entry.channels), full=full)
         counts = self.store.histograms
         if self.recipe.normalization == "slice-percentile":
             return percentile_statistics(counts[row : row + 1], levels)
