@@ -38,7 +38,7 @@ from tumorseg.recipe_file import load_recipe, recipe_names
 from tumorseg.training.batches import PartOfStore, TrainingBatches
 from tumorseg.training.fit import fitted_to, train
 
-PATIENTS, SLICES = 8, 12
+PATIENTS, SLICES = 8, 8
 
 
 def few_lgg(store: Store, folder: Path) -> Path:
@@ -56,13 +56,12 @@ def few_lgg(store: Store, folder: Path) -> Path:
 
 
 def few_figshare(store: Store, folder: Path) -> Path:
-    """Copy the slices of a few patients of each class."""
+    """Copy a few slices of some patients of each class."""
     folder.mkdir(parents=True)
     for index in range(len(store.classes)):
-        holders = np.flatnonzero(store.class_pixels[:, index])
-        patients = list(dict.fromkeys(store.stored[int(store.scan_index[row])].patient for row in holders))[:4]
-        for entry in store.stored:
-            if entry.patient in patients:
+        holders = [store.stored[int(store.scan_index[row])] for row in np.flatnonzero(store.class_pixels[:, index])]
+        for patient in list(dict.fromkeys(entry.patient for entry in holders))[:3]:
+            for entry in [entry for entry in holders if entry.patient == patient][:SLICES]:
                 shutil.copy(entry.sources[0], folder)
     return folder
 
@@ -82,7 +81,7 @@ def slices_per_epoch(recipe: Recipe, store: Store) -> int:
 
 
 def run_one(recipe: Recipe, data: Path, output: Path) -> dict[str, float]:
-    """Train, evaluate and use one recipe."""
+    """Train, evaluate and use one recipe; MATLAB's files are no inputs of `segment`."""
     began = time.monotonic()
     train(shortened(recipe), data, output)
     rate = [row["images_per_second"] for row in read_log(output / "log.csv")][-1]
@@ -90,7 +89,8 @@ def run_one(recipe: Recipe, data: Path, output: Path) -> dict[str, float]:
     if recipe.name.startswith("figshare"):
         masks = 0
     else:
-        outcome = segment_listing(find_inputs([data]), Predictor(read_model(output)), output / "masks")
+        one = next(entry for entry in sorted((data / "kaggle_3m").iterdir()))
+        outcome = segment_listing(find_inputs([one]), Predictor(read_model(output)), output / "masks")
         masks = sum(len(result.masks) for result in outcome.results)
     pooled = json.loads((folder / "metrics.json").read_text())["dice_pooled"]
     parameters = json.loads((output / "environment.json").read_text())["parameters"]

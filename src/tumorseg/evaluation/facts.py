@@ -53,6 +53,7 @@ class Example:
         dice: of the whole patient, 0 to 1; NaN where both masks are empty.
         role: why it is shown; the report chooses for itself.
         sequence: name of the channel that is shown in grey.
+        lone: id of the scan, where it is of one slice and its number says nothing.
     """
 
     patient: str
@@ -64,3 +65,9 @@ class Example:
     dice: float
     role: Role = ""
     sequence: str = "FLAIR"
+    lone: str = ""
+
+    @property
+    def place(self) -> str:
+        """Which slice of the patient it is, in words."""
+        return f"scan {self.lone}" if self.lone else f"slice {self.slice_number}"

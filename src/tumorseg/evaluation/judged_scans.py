@@ -115,6 +115,7 @@ def _picture(segmentation: Segmentation, reference: Mask) -> Example:
         predicted=segmentation.mask[index] != 0,
         dice=float("nan"),
         sequence=_sequence(scan),
+        lone=scan.id if len(reference) == 1 and scan.id != scan.patient else "",
     )
 
 

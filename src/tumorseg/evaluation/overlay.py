@@ -77,12 +77,12 @@ def overlay(example: Example, *, key: str) -> Overlay:
         f'<g class="outlines">{_outline(example.reference, "reference")}{_outline(example.predicted, "predicted")}</g>'
     )
     said = (
-        f"Slice {example.slice_number} of {example.patient}: the reference marks {int(example.reference.sum()):,} "
+        f"{example.place.capitalize()} of {example.patient}: the reference marks {int(example.reference.sum()):,} "
         f"pixels, the prediction {int(example.predicted.sum()):,}; {shared:,} in common, {int(missed.sum()):,} missed, "
         f"{int(extra.sum()):,} too much."
     )
     return Overlay(
-        _panel((0, 0, width, height), whole, f"FLAIR, slice {example.slice_number} of {example.patient}, whole."),
+        _panel((0, 0, width, height), whole, f"{example.sequence}, {example.place} of {example.patient}, whole."),
         _panel((x, y, wide, high), detail, said),
     )
 

@@ -66,7 +66,7 @@ def _draw_patient(sheet: Canvas, example: Example, corner: tuple[int, int]) -> N
     left, top = corner
     end = write(sheet, example.patient, (left, top + 20), size=16, weight=600)
     end = write(sheet, f"Dice {cut(example.dice)}", (end + 14, top + 20), size=16)
-    detail = f"{example.role + ', ' if example.role else ''}slice {example.slice_number}"
+    detail = f"{example.role + ', ' if example.role else ''}{example.place}"
     write(sheet, detail, (end + 14, top + 20), size=14, colour=FAINT)
     grey = flair(example.image)
     nothing = np.zeros_like(example.reference)
