@@ -1,5 +1,6 @@
 """From probabilities to a mask. Pure functions, NumPy in and NumPy out; SciPy is loaded when it is needed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -87,15 +88,7 @@ def drop_small_components(mask: Mask, min_voxels: int) -> Mask:
     Args:
         mask: (slices, height, width) uint8, 0 and 1.
     """
-    box = tumour_box(mask)
-    if min_voxels <= 1 or box is None:
-        return mask
-    labels, sizes = _label(mask[box])
-    kept = sizes >= min_voxels
-    kept[0] = False
-    cleaned = np.zeros_like(mask)
-    cleaned[box] = kept[labels]
-    return cleaned
+    return mask if min_voxels <= 1 else _keep_components(mask, lambda sizes: sizes >= min_voxels)
 
 
 def keep_largest_component(mask: Mask) -> Mask:
@@ -104,13 +97,19 @@ def keep_largest_component(mask: Mask) -> Mask:
     Args:
         mask: (slices, height, width) uint8, 0 and 1.
     """
+    return _keep_components(mask, lambda sizes: np.arange(len(sizes)) == np.argmax(sizes))
+
+
+def _keep_components(mask: Mask, choose: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> Mask:
+    """What is left of a mask when `choose` has said, from the sizes of all components, which of them stay."""
     box = tumour_box(mask)
     if box is None:
         return mask
     labels, sizes = _label(mask[box])
-    kept = np.zeros_like(mask)
-    kept[box] = labels == 1 + int(np.argmax(sizes[1:]))
-    return kept
+    kept = np.concatenate([[False], choose(sizes[1:])])
+    cleaned = np.zeros_like(mask)
+    cleaned[box] = kept[labels]
+    return cleaned
 
 
 def fill_slice_holes(mask: Mask) -> Mask:

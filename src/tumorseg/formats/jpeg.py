@@ -8,7 +8,7 @@ import numpy as np
 
 from tumorseg.errors import FormatError
 from tumorseg.formats.header import Header
-from tumorseg.formats.limits import MAX_BYTES, refuse_irregular, refuse_oversized
+from tumorseg.formats.limits import read_bytes, refuse_oversized
 from tumorseg.formats.mask_values import binary, single_channel
 from tumorseg.scan import Mask, Pixels
 
@@ -25,7 +25,7 @@ def read_header(path: Path) -> Header:
     Raises:
         FormatError: not a JPEG, damaged, or too large.
     """
-    return _walk(path, _content(path))[0]
+    return _walk(path, read_bytes(path))[0]
 
 
 def read_jpeg(path: Path) -> Pixels:
@@ -34,7 +34,7 @@ def read_jpeg(path: Path) -> Pixels:
     Raises:
         FormatError: not a JPEG, damaged, truncated, or too large.
     """
-    content = _content(path)
+    content = read_bytes(path)
     header, scan = _walk(path, content)
     if content.find(_END, scan) < 0:
         raise FormatError(f"{path} is truncated", next_step=_AGAIN)
@@ -53,16 +53,6 @@ def read_labels_jpeg(path: Path) -> Mask:
 def read_mask_jpeg(path: Path) -> Mask:
     """A mask of one class, (1, height, width) uint8, 0 and 1; the file holds 0 and one other value."""
     return binary(path, read_labels_jpeg(path))
-
-
-def _content(path: Path) -> bytes:
-    refuse_irregular(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"{path} is larger than {MAX_BYTES // 2**30} GiB", next_step="crop or shrink it")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}", next_step="check its permissions") from error
 
 
 def _walk(path: Path, content: bytes) -> tuple[Header, int]:

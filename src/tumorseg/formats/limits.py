@@ -35,3 +35,18 @@ def refuse_irregular(path: Path) -> None:
             raise FormatError(f"{path} is empty (0 bytes)", next_step="copy or export it again")
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}", next_step="check its permissions") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole content of a file.
+
+    Raises:
+        FormatError: it is missing, empty, no regular file, too large, or cannot be read.
+    """
+    refuse_irregular(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise FormatError(f"{path} is larger than {MAX_BYTES // 2**30} GiB", next_step="crop or shrink it")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}", next_step="check its permissions") from error

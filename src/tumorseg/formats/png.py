@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tumorseg.errors import FormatError, OutputError, ShapeMismatch
 from tumorseg.files import atomic_write
 from tumorseg.formats.header import Header
-from tumorseg.formats.limits import MAX_BYTES, refuse_irregular, refuse_oversized
+from tumorseg.formats.limits import read_bytes, refuse_irregular, refuse_oversized
 from tumorseg.formats.mask_values import binary, single_channel
 from tumorseg.scan import Mask, Pixels
 
@@ -41,7 +41,7 @@ def read_png(path: Path) -> Pixels:
     Raises:
         FormatError: not a PNG, damaged, truncated, too large, or with transparent pixels.
     """
-    content = _content(path)
+    content = read_bytes(path)
     header, _, _ = _header(path, content)
     _refuse_damaged(path, content)
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -60,7 +60,7 @@ def read_png(path: Path) -> Pixels:
 def read_labels_png(path: Path) -> Mask:
     """The values of a mask as stored, (1, height, width) uint8; see `tumorseg.formats.mask_values`."""
     labels = single_channel(path, read_png(path))
-    _, depth, kind = _header(path, _content(path))
+    _, depth, kind = _header(path, read_bytes(path))
     # Of 2 and 4 bits the decoder makes 8 by scaling; 1 bit is 0 and 255 as in other masks.
     return labels // np.uint8(255 // (2**depth - 1)) if depth in (2, 4) and kind == 0 else labels
 
@@ -87,16 +87,6 @@ def write_mask_png(path: Path, mask: Mask | NDArray[np.bool_], *, classes: int =
         raise OutputError(f"cannot write {path}: it could not be encoded")
     with atomic_write(path) as temporary:
         temporary.write_bytes(content.tobytes())
-
-
-def _content(path: Path) -> bytes:
-    refuse_irregular(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"{path} is larger than {MAX_BYTES // 2**30} GiB", next_step="crop or shrink it")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}", next_step="check its permissions") from error
 
 
 def _header(path: Path, content: bytes) -> tuple[Header, int, int]:
