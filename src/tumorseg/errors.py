@@ -1,5 +1,7 @@
 """What a user can get wrong. Every message says what, where, and what to do next, in one line."""
 
+from collections.abc import Sequence
+
 
 class TumorsegError(Exception):
     """Something that the user can mend; the command line prints it in one line and exits with `exit_code`.
@@ -57,3 +59,9 @@ class MissingExtra(TumorsegError):
         super().__init__(
             f"{package} is not installed and this needs it", next_step=f"run: pip install 'tumorseg[{extra}]'"
         )
+
+
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """The first of many names, and how many more there are; for messages that stay one line."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

@@ -16,7 +16,7 @@ from tumorseg import __version__
 from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import PARTS, Part, Split, read_split
 from tumorseg.datasets.store import prepare
-from tumorseg.errors import DataError, OutputError
+from tumorseg.errors import DataError, OutputError, few
 from tumorseg.evaluation.facts import RunFacts
 from tumorseg.evaluation.judged_scans import judge_scans
 from tumorseg.evaluation.judgement import write_judgement
@@ -106,9 +106,9 @@ def evaluate_run(
         protocol["change"] = change_name
         chosen = replace(chosen, scans=tuple(change(scan) for scan in chosen.scans))
     if missing := protocol["missing_patients"]:
-        logger.warning("%d patients of the part are not in this data set: %s", len(missing), ", ".join(missing))
+        logger.warning("%d patients of the part are not in this data set: %s", len(missing), few(missing))
     if leaked := protocol["trained_on"]:
-        logger.warning("%d scans are pixel for pixel training scans: %s", len(leaked), ", ".join(leaked))
+        logger.warning("%d scans are pixel for pixel training scans: %s", len(leaked), few(leaked))
     segmented = len(model.spec.classes) > 1
     if segmented and model.spec.classes != store.classes:
         raise DataError(
@@ -185,6 +185,8 @@ def _protocol(
     """How the scores came about, for whoever compares them with others."""
     digests = {entry.id: entry.digest for entry in store.stored}
     trained = set(spec.get("training_patients") or ())
+    # Under a split by slice every scan is partly trained on; that is said once, and not scan by scan.
+    unseen = chosen.population != "train" and unit == "patient"
     shown = (
         "name",
         "recipe",
@@ -203,9 +205,7 @@ def _protocol(
         "patients": chosen.patients,
         "scans": len(chosen.scans),
         "missing_patients": list(chosen.missing),
-        "trained_on": [
-            scan.id for scan in chosen.scans if chosen.population != "train" and digests[scan.id] in trained
-        ],
+        "trained_on": [scan.id for scan in chosen.scans if unseen and digests[scan.id] in trained],
         "model": {key: spec[key] for key in shown if key in spec},
         "classes": list(store.classes),
         "split_unit": unit,

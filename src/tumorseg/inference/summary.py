@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tumorseg.errors import few
 from tumorseg.files import atomic_write, write_json
 from tumorseg.inference.inputs import Failure, InputScan
 from tumorseg.inference.measure import measure, slice_areas
@@ -65,7 +66,7 @@ class Outcome:
         for result in self.results:
             for warning in result.warnings:
                 about.setdefault(warning, []).append(_text(result.id))
-        return [f"{_few(scans)}: {warning}" for warning, scans in about.items()]
+        return [f"{few(scans)}: {warning}" for warning, scans in about.items()]
 
 
 def result_of_masks(entry: InputScan, mask: Mask) -> Result:
@@ -118,11 +119,6 @@ def _entry(result: Result) -> dict[str, Any]:
         "measurements": numbers,
         "warnings": list(result.warnings),
     }
-
-
-def _few(names: list[str], shown: int = 3) -> str:
-    more = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def _cell(value: float | None) -> str:
