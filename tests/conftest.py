@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tumorseg.datasets.phantom import write_phantom
+
+# A slow machine is no failure: how long one example takes is nothing that these tests promise.
+settings.register_profile("tumorseg", deadline=None)
+settings.load_profile("tumorseg")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,8 +22,11 @@ def small(name: str) -> Recipe:
     """The recipe on a small grid, for one epoch a stage, from random weights; narrow where it has no encoder."""
     recipe = load_recipe(name)
     features = tuple(8 * 2**stage for stage in range(len(recipe.network.features) or 5))
-    whole = recipe.network.encoder == "none"
-    changes = {"features": features} if whole else {"decoder_channels": (32, 16, 16, 8, 8), "weights": "none"}
+    changes: dict[str, object] = {"weights": "none"}
+    if recipe.network.encoder == "none":
+        changes["features"] = features
+    elif recipe.network.name != "segformer":  # whose decoder has no stages
+        changes["decoder_channels"] = (32, 16, 16, 8, 8)
     return recipe.model_copy(
         update={
             "image_size": SIZE,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tumorseg.datasets.prepared import Store
-from tumorseg.datasets.split import Candidate, Part, Split, split_patients, with_test
+from tumorseg.datasets.split import PARTS, Candidate, Part, Split, split_patients, with_test
 from tumorseg.errors import DataError
 from tumorseg.recipe import SplitShares
 
@@ -48,10 +48,11 @@ def split_slices_with_leakage(keys: Sequence[str], shares: SplitShares) -> Split
     Raises:
         DataError: fewer slices than parts.
     """
-    test = max(1, round(shares.test * len(keys)))
-    validation = max(1, round(shares.validation * len(keys)))
-    if test + validation >= len(keys):
-        raise DataError(f"{len(keys)} slices cannot be split into 3 parts", next_step="add slices")
+    if len(keys) < len(PARTS):
+        raise DataError(f"{len(keys)} slices cannot be split into {len(PARTS)} parts", next_step="add slices")
+    # Every part holds a slice, whatever the shares come to.
+    test = min(max(1, round(shares.test * len(keys))), len(keys) - 2)
+    validation = min(max(1, round(shares.validation * len(keys))), len(keys) - test - 1)
     order = np.random.default_rng(shares.seed).permutation(len(keys))
     ordered = sorted(keys)
     parts: dict[str, Part] = {}
