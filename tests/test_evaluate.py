@@ -17,6 +17,7 @@ from tumorseg.files import digest_file
 from tumorseg.inference.model import ModelSpec, write_spec
 from tumorseg.recipe_file import dump_recipe, load_recipe
 from tumorseg.scan import Scan, Segmentation
+from tumorseg.training.augmented import augmenter
 
 CHANNELS = ("pre", "flair", "post")
 
@@ -228,3 +229,31 @@ def test_each_patient_is_pictured_where_the_tumour_is_largest():
 def test_a_scan_without_a_reference_is_refused():
     with pytest.raises(DataError, match="no reference"):
         judge_scans(Threshold(), [a_scan(reference=False)])
+
+
+def test_augmented_scans_are_judged_beside_the_plain_ones_and_alike_each_time(run):
+    assert tumorseg(["evaluate", str(run), "--augmented"]) == 0
+    folder = run / "evaluation" / "kaggle_3m-test-augmented"
+    first = json.loads((folder / "metrics.json").read_text())
+    assert first["protocol"]["change"] == "augmented"
+    assert "changed before they were judged" in (folder / "report.html").read_text()
+    assert tumorseg(["evaluate", str(run), "--augmented"]) == 0
+    again = json.loads((folder / "metrics.json").read_text())
+    assert again["dice_patient"] == first["dice_patient"]
+    assert tumorseg(["evaluate", str(run)]) == 0
+    plain = json.loads((run / "evaluation" / "kaggle_3m-test" / "metrics.json").read_text())
+    assert plain["dice_patient"]["mean"] != first["dice_patient"]["mean"]
+    assert "change" not in plain["protocol"]
+
+
+def test_image_and_reference_are_changed_together(phantom):
+    recipe = load_recipe("default", ["augmentation.intensity_probability=0", "augmentation.elastic_probability=0"])
+    scan = prepare(phantom).scans[0]
+    changed = augmenter(recipe)(scan)
+    assert changed.pixels.shape == scan.pixels.shape and changed.reference.shape == scan.reference.shape
+    assert set(np.unique(changed.reference)) <= {0, 1} and not np.array_equal(changed.reference, scan.reference)
+    tumour = scan.reference > 0
+    moved = changed.reference > 0
+    brightness = scan.pixels[..., 1][tumour].mean() - scan.pixels[..., 1][~tumour].mean()
+    still = changed.pixels[..., 1][moved].mean() - changed.pixels[..., 1][~moved].mean()
+    assert abs(still - brightness) < 0.15 * brightness
