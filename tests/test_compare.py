@@ -239,8 +239,6 @@ def test_published_figures_are_of_known_scores_and_between_0_and_1(comparison):
 
 
 def test_published_figures_are_of_recipes_that_ship():
-    if "unet-classic" not in recipe_names():
-        pytest.skip("the recipes of the published systems are not here yet")
     assert set(published_figures()) <= set(recipe_names())
 
 
