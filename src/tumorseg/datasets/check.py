@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tumorseg.datasets.check_patient import Finding, Level, PatientFacts, examine
+from tumorseg.datasets.check_patient import Finding, Findings, Level, PatientFacts, examine
 from tumorseg.datasets.known import published_lgg
 from tumorseg.datasets.lgg import LggListing, identify, list_lgg
 from tumorseg.progress import Progress, silent
@@ -20,7 +20,7 @@ FEWEST_PATIENTS = 3
 
 
 @dataclass(frozen=True)
-class CheckReport:
+class CheckReport(Findings):
     """What `check_lgg` found.
 
     Attributes:
@@ -38,16 +38,6 @@ class CheckReport:
     altered: tuple[str, ...]
     copies: int
     findings: tuple[Finding, ...]
-
-    @property
-    def errors(self) -> tuple[Finding, ...]:
-        """What would spoil training."""
-        return tuple(finding for finding in self.findings if finding.level is Level.ERROR)
-
-    @property
-    def notes(self) -> tuple[Finding, ...]:
-        """What is worth knowing."""
-        return tuple(finding for finding in self.findings if finding.level is Level.NOTE)
 
     @property
     def institutions(self) -> Counter[str]:

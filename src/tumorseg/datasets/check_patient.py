@@ -47,6 +47,22 @@ class Finding:
     files: tuple[Path, ...] = ()
 
 
+class Findings:
+    """What was found, with the errors apart from the notes."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What would spoil training."""
+        return tuple(finding for finding in self.findings if finding.level is Level.ERROR)
+
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        """What is worth knowing."""
+        return tuple(finding for finding in self.findings if finding.level is Level.NOTE)
+
+
 @dataclass
 class PatientFacts:
     """What one patient's files hold.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tumorseg.datasets.check import FEWEST_PATIENTS, CheckReport, check_lgg, finding_as_json, first_of
-from tumorseg.datasets.check_patient import Finding, Level
+from tumorseg.datasets.check_patient import Finding, Findings, Level
 from tumorseg.datasets.check_sources import Examinable, examinable
 from tumorseg.datasets.data_set import Kind
 from tumorseg.datasets.open_data import find_data
@@ -47,7 +47,7 @@ class ScanFacts:
 
 
 @dataclass(frozen=True)
-class SetReport:
+class SetReport(Findings):
     """What `check_data` found in a data set that is not of the LGG layout.
 
     Attributes:
@@ -68,16 +68,6 @@ class SetReport:
     folds: Mapping[int, int] | None
     merged: tuple[str, ...]
     findings: tuple[Finding, ...]
-
-    @property
-    def errors(self) -> tuple[Finding, ...]:
-        """What would spoil training."""
-        return tuple(finding for finding in self.findings if finding.level is Level.ERROR)
-
-    @property
-    def notes(self) -> tuple[Finding, ...]:
-        """What is worth knowing."""
-        return tuple(finding for finding in self.findings if finding.level is Level.NOTE)
 
     @property
     def patients(self) -> tuple[str, ...]:

@@ -71,3 +71,9 @@ class Example:
     def place(self) -> str:
         """Which slice of the patient it is, in words."""
         return f"scan {self.lone}" if self.lone else f"slice {self.slice_number}"
+
+
+def sequence_name(channels: Sequence[str]) -> str:
+    """What people call the channel that pictures show in grey: FLAIR, or where there is none the first."""
+    shown = "flair" if "flair" in channels or not channels else channels[0]
+    return {"flair": "FLAIR", "pre": "pre-contrast", "post": "post-contrast"}.get(shown, shown)

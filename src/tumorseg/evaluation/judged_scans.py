@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorseg.errors import DataError
-from tumorseg.evaluation.facts import Example
+from tumorseg.evaluation.facts import Example, sequence_name
 from tumorseg.evaluation.judgement import Judgement, judge
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Mask, Pixels, Scan, Segmentation
@@ -114,16 +114,9 @@ def _picture(segmentation: Segmentation, reference: Mask) -> Example:
         reference=reference[index] != 0,
         predicted=segmentation.mask[index] != 0,
         dice=float("nan"),
-        sequence=_sequence(scan),
+        sequence=sequence_name(scan.channels),
         lone=scan.id if len(reference) == 1 and scan.id != scan.patient else "",
     )
-
-
-def _sequence(scan: Scan) -> str:
-    """What people call the channel that pictures show in grey."""
-    if "flair" in scan.channels or not scan.channels:
-        return "FLAIR"
-    return {"pre": "pre-contrast", "post": "post-contrast"}.get(scan.channels[0], scan.channels[0])
 
 
 def _displayed(scan: Scan, index: int) -> NDArray[np.uint8]:

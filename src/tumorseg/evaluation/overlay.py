@@ -74,7 +74,7 @@ def overlay(example: Example, *, key: str) -> Overlay:
         f'<use href="#{picture}"/>'
         f'<g class="areas"><path d="{svg_path(missed)}" fill="url(#missed-{key})" fill-rule="evenodd"/>'
         f'<path d="{svg_path(extra)}" fill="url(#extra-{key})" fill-rule="evenodd"/></g>'
-        f'<g class="outlines">{_outline(example.reference, "reference")}{_outline(example.predicted, "predicted")}</g>'
+        f'<g class="outlines">{outline(example.reference, "reference")}{outline(example.predicted, "predicted")}</g>'
     )
     said = (
         f"{example.place.capitalize()} of {example.patient}: the reference marks {int(example.reference.sum()):,} "
@@ -82,8 +82,8 @@ def overlay(example: Example, *, key: str) -> Overlay:
         f"{int(extra.sum()):,} too much."
     )
     return Overlay(
-        _panel((0, 0, width, height), whole, f"{example.sequence}, {example.place} of {example.patient}, whole."),
-        _panel((x, y, wide, high), detail, said),
+        panel((0, 0, width, height), whole, f"{example.sequence}, {example.place} of {example.patient}, whole."),
+        panel((x, y, wide, high), detail, said),
     )
 
 
@@ -132,12 +132,14 @@ def _patterns(key: str, pitch: float) -> str:
     )
 
 
-def _outline(mask: NDArray[np.bool_], kind: str) -> str:
+def outline(mask: NDArray[np.bool_], kind: str) -> str:
+    """A mask's outline as SVG, (height, width) bool; `kind` is "reference" or "predicted"; "" where it is empty."""
     path = svg_path(mask)
     return f'<path class="casing" d="{path}"/><path class="{kind}" d="{path}"/>' if path else ""
 
 
-def _panel(box: tuple[int, int, int, int], content: str, alt: str) -> Markup:
+def panel(box: tuple[int, int, int, int], content: str, alt: str) -> Markup:
+    """An SVG picture of the part (left, top, width, height) in pixels, with what a screen reader says of it."""
     view = " ".join(str(number) for number in box)
     return Markup(f'<svg class="slice" viewBox="{view}" role="img" aria-label="{escape(alt)}">{content}</svg>')
 

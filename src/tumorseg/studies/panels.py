@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from tumorseg.evaluation.outline import svg_path
-from tumorseg.evaluation.overlay import detail_box, flair
+from tumorseg.evaluation.facts import sequence_name
+from tumorseg.evaluation.overlay import detail_box, flair, outline, panel
 from tumorseg.studies.scenes import Scene
-
-_SEQUENCES = {"flair": "FLAIR", "pre": "pre-contrast", "post": "post-contrast"}
 
 
 @dataclass(frozen=True)
@@ -51,21 +49,21 @@ def panels(scene: Scene, *, key: str) -> Panels:
         f'<image id="scene-{key}" width="{width}" height="{height}" preserveAspectRatio="none" '
         f'href="{_data_uri(grey(scene))}"/>{frame}'
     )
-    under = f'<use href="#scene-{key}"/><g class="outlines">{_outline(scene.reference, "reference")}'
+    under = f'<use href="#scene-{key}"/><g class="outlines">{outline(scene.reference, "reference")}'
     pixels = int(scene.reference.sum())
     return Panels(
-        whole=_panel((0, 0, width, height), whole, f"{sequence(scene)}, {place}, whole."),
-        reference=_panel(box, f"{under}</g>", f"The reference on {place}: {pixels:,} pixels."),
+        whole=panel((0, 0, width, height), whole, f"{sequence_name(scene.channels)}, {place}, whole."),
+        reference=panel(box, f"{under}</g>", f"The reference on {place}: {pixels:,} pixels."),
         models={
-            label: _panel(
+            label: panel(
                 box,
-                f"{under}{_outline(mask, 'predicted')}</g>",
+                f"{under}{outline(mask, 'predicted')}</g>",
                 f"{label} on {place}: {int(mask.sum()):,} pixels, {int((mask & scene.reference).sum()):,} of them in "
                 f"the reference of {pixels:,}.",
             )
             for label, mask in scene.predicted.items()
         },
-        sequence=sequence(scene),
+        sequence=sequence_name(scene.channels),
     )
 
 
@@ -73,22 +71,6 @@ def grey(scene: Scene) -> NDArray[np.uint8]:
     """The channel that pictures show, FLAIR where there is one, else the first; (height, width) uint8."""
     index = scene.channels.index("flair") if "flair" in scene.channels else 0
     return flair(scene.image[..., index])
-
-
-def sequence(scene: Scene) -> str:
-    """What people call that channel."""
-    shown = "flair" if "flair" in scene.channels else scene.channels[0]
-    return _SEQUENCES.get(shown, shown)
-
-
-def _outline(mask: NDArray[np.bool_], kind: str) -> str:
-    path = svg_path(mask)
-    return f'<path class="casing" d="{path}"/><path class="{kind}" d="{path}"/>' if path else ""
-
-
-def _panel(box: tuple[int, int, int, int], content: str, alt: str) -> Markup:
-    view = " ".join(str(number) for number in box)
-    return Markup(f'<svg class="slice" viewBox="{view}" role="img" aria-label="{escape(alt)}">{content}</svg>')
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:
