@@ -108,6 +108,7 @@ class Augmentation(Part):
             the full range, a factor 1 ± x, an exponent exp(±x), a standard deviation in shares of the full range.
         drop_pre, drop_post, drop_both: probability that pre-contrast, post-contrast or both are replaced by FLAIR,
             as the LGG set does where they are missing.
+        fade_lesion: probability that a tumour, or a part of it, loses contrast to the tissue around it.
         fill: what lies outside the frame after a geometric change: black, or the nearest pixel.
     """
 
@@ -130,6 +131,7 @@ class Augmentation(Part):
     drop_pre: float = Field(default=0.0, ge=0, le=1)
     drop_post: float = Field(default=0.0, ge=0, le=1)
     drop_both: float = Field(default=0.0, ge=0, le=1)
+    fade_lesion: float = Field(default=0.0, ge=0, le=1)
     fill: Literal["black", "nearest"] = "black"
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tumorseg.recipe import Augmentation
+from tumorseg.training.lesion_fading import Fading, draw_fading, fade
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Changes:
         dropped: (B, channels) bool: sequences that are replaced by FLAIR.
         noise_seed: of the noise, which is drawn on the device.
         moves: whether matrix, centre and displacement change anything.
+        fading: tumours that lose their contrast; or None.
     """
 
     matrix: NDArray[np.float32]
@@ -34,6 +36,7 @@ class Changes:
     dropped: NDArray[np.bool_]
     noise_seed: int
     moves: bool
+    fading: Fading | None = None
 
 
 def draw(
@@ -67,6 +70,7 @@ def draw(
         dropped=_draw_dropped(recipe, batch, channels, rng),
         noise_seed=int(rng.integers(2**31)),
         moves=moves,
+        fading=draw_fading(recipe.fade_lesion, batch=batch, channels=channels, rng=rng),
     )
 
 
@@ -86,6 +90,8 @@ def apply(
     Returns:
         Images (B, C, patch, patch) and masks (B, 1, patch, patch).
     """
+    if changes.fading is not None:
+        images = fade(changes.fading, images, masks)
     if changes.dropped.any():
         dropped = torch.from_numpy(changes.dropped).to(images.device)[:, :, None, None]
         images = torch.where(dropped, images[:, flair : flair + 1], images)
