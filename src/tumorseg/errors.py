@@ -43,6 +43,23 @@ class OutputError(TumorsegError):
     """An output exists already, or cannot be written."""
 
 
+class UnsafeArchive(FormatError):
+    """An archive would write where it must not, or more than anyone's data set holds."""
+
+
+class DownloadError(TumorsegError):
+    """A file cannot be had from the web.
+
+    Args:
+        what, next_step: as in `TumorsegError`.
+        status: the server's answer, where it was the answer that settled it.
+    """
+
+    def __init__(self, what: str, *, next_step: str = "", status: int | None = None) -> None:
+        self.status = status
+        super().__init__(what, next_step=next_step)
+
+
 class TrainingError(TumorsegError):
     """Training cannot start or go on; the last good checkpoint stands."""
 

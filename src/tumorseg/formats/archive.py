@@ -2,18 +2,25 @@
 
 import io
 import shutil
+import stat
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
-from tumorseg.errors import FormatError
+from tumorseg.errors import FormatError, UnsafeArchive
 from tumorseg.formats.limits import MAX_BYTES, refuse_irregular
 
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 256 * 2**20
 """No slice is larger; what calls itself so is not unpacked into memory."""
+
+MAX_UNPACKED_BYTES = 32 * 2**30
+MAX_RATIO = 200
+"""How many times larger than packed the files may be as a whole; scans shrink to a third at best."""
 
 
 class Archive:
@@ -24,7 +31,8 @@ class Archive:
         content: the archive's bytes, where it lies in another one.
 
     Raises:
-        FormatError: not a ZIP, damaged, encrypted, or with names that point out of it.
+        FormatError: not a ZIP, damaged or encrypted.
+        UnsafeArchive: it holds links, or names that point out of it.
     """
 
     def __init__(self, path: Path, content: IO[bytes] | None = None) -> None:
@@ -42,9 +50,13 @@ class Archive:
             raise FormatError(f"{self.path} holds {len(members):,} files", next_step="unpack what is needed of it")
         for member in members:
             place = PurePosixPath(member.filename.replace("\\", "/"))
-            if place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
-                raise FormatError(
-                    f"{self.path} holds {member.filename}, which points out of it", next_step="download it again"
+            if not place.parts or place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
+                raise UnsafeArchive(
+                    f"{self.path} holds {member.filename!r}, which points out of it", next_step="download it again"
+                )
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise UnsafeArchive(
+                    f"{self.path} holds {member.filename}, which is a link", next_step="download it again"
                 )
         self._members = {member.filename: member for member in members}
 
@@ -52,6 +64,29 @@ class Archive:
     def names(self) -> tuple[str, ...]:
         """Files in the archive, in its order."""
         return tuple(self._members)
+
+    def checksum(self, name: str) -> int:
+        """CRC-32 of one file, as the archive's own table has it; `read` compares it with what it unpacks."""
+        return self._members[name].CRC
+
+    def size(self, name: str) -> int:
+        """Bytes of one file, unpacked."""
+        return self._members[name].file_size
+
+    def unpacked_size(self, names: Iterable[str]) -> int:
+        """Bytes that these files unpack to, all together.
+
+        Raises:
+            UnsafeArchive: more than such an archive can honestly hold, so that it is a bomb.
+        """
+        members = [self._members[name] for name in names]
+        size, packed = sum(member.file_size for member in members), sum(member.compress_size for member in members)
+        if size > min(MAX_UNPACKED_BYTES, MAX_RATIO * packed):
+            raise UnsafeArchive(
+                f"{self.path} would unpack from {packed / 2**20:,.1f} to {size / 2**20:,.1f} MiB, which no scans do",
+                next_step="download it again",
+            )
+        return size
 
     def read(self, name: str) -> BinaryIO:
         """One file, unpacked into memory.
@@ -62,6 +97,16 @@ class Archive:
         member = self._checked(name, MAX_MEMBER_BYTES)
         try:
             return io.BytesIO(self._zip.read(member))
+        except _DAMAGE as error:
+            raise self._damaged(name) from error
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """One file, unpacked as it is read; whatever is damaged in it becomes a FormatError."""
+        member = self._checked(name, MAX_BYTES)
+        try:
+            with self._zip.open(member) as content:
+                yield content
         except _DAMAGE as error:
             raise self._damaged(name) from error
 

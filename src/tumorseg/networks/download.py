@@ -1,14 +1,12 @@
 """ImageNet weights from the Hugging Face hub, at the revision that segmentation_models_pytorch pins."""
 
-import http.client
 import logging
 import os
-import shutil
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from tumorseg.answer import Patience, RemoteFile
+from tumorseg.download import discard, download
 from tumorseg.errors import ModelError, TumorsegError
 from tumorseg.files import atomic_write
 from tumorseg.networks.state_file import read_state
@@ -20,7 +18,9 @@ HUB = "https://huggingface.co"
 """Where weights are asked for, unless HF_ENDPOINT names a mirror."""
 
 TIMEOUT = 20.0
-"""Seconds without an answer, or without more of it, after which a download is given up."""
+"""Seconds without an answer, or without more of it, after which a connection is given up."""
+
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -81,36 +81,16 @@ def fetched(encoder: str) -> Path:
     logger.info("fetching ImageNet weights of %s from %s", encoder, source.address)
     try:
         with atomic_write(place) as temporary:
-            _download(source.address, temporary)
+            try:
+                download(RemoteFile(source.address), temporary, patience=Patience(timeout=TIMEOUT, attempts=ATTEMPTS))
+            finally:
+                discard(temporary)
             read_state(temporary)  # what came may be something else, such as the page of a login
-    except (OSError, http.client.HTTPException, TumorsegError) as error:
+    except TumorsegError as error:
+        reason = "what came is damaged" if isinstance(error, ModelError) else error.what
         raise ModelError(
-            f"ImageNet weights of {encoder} cannot be fetched ({_reason(error)})",
+            f"ImageNet weights of {encoder} cannot be fetched ({reason})",
             next_step=f"bring {source.file} of {source.repository}, revision {source.revision}, from {source.address} "
             f"to {place}, or set network.weights=none (recipes that end in -scratch do)",
         ) from error
     return place
-
-
-def _download(address: str, path: Path) -> None:
-    # An address that a mirror could choose must not lead to a local file.
-    if not address.startswith(("https://", "http://")):
-        raise OSError(f"{address} is no address of the web")
-    with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, open(path, "wb") as file:
-        shutil.copyfileobj(answer, file)
-        promised = answer.headers.get("Content-Length")
-        if promised is not None and file.tell() != int(promised):
-            raise OSError(f"the connection broke off after {file.tell()} of {promised} bytes")
-
-
-def _reason(error: Exception) -> str:
-    cause = error.__cause__ if isinstance(error, TumorsegError) and isinstance(error.__cause__, OSError) else error
-    if isinstance(cause, urllib.error.HTTPError):
-        return f"the server answers {cause.code}"
-    if isinstance(cause, urllib.error.URLError):
-        cause = cause.reason if isinstance(cause.reason, Exception) else cause
-    if isinstance(cause, TimeoutError):
-        return "the server does not answer"
-    if isinstance(cause, TumorsegError):
-        return "what came is damaged" if isinstance(cause, ModelError) else cause.what
-    return " ".join(str(cause).split())[:160] or type(cause).__name__
