@@ -51,6 +51,15 @@ def figshare_real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def scans_real() -> Path:
+    """A folder with real NIfTI and DICOM scans under nifti/ and dicom/; read only."""
+    packed = os.environ.get("TUMORSEG_TEST_DATA")
+    if not packed or not (Path(packed) / "nifti").is_dir():
+        pytest.skip("TUMORSEG_TEST_DATA names no folder with real NIfTI and DICOM scans")
+    return Path(packed)
+
+
+@pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic data set of eight patients in the published layout; read only."""
     folder = tmp_path_factory.mktemp("phantom")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tumorseg.errors import DataError, FormatError, ShapeMismatch
+from tumorseg.errors import FormatError, ShapeMismatch
 from tumorseg.formats import find_format
 from tumorseg.formats.jpeg import read_jpeg, read_labels_jpeg
 from tumorseg.formats.png import read_header, read_labels_png, read_mask_png, read_png, write_mask_png
@@ -163,9 +163,9 @@ def test_a_png_holds_one_slice(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_files_whose_masks_cannot_be_written_are_no_inputs(tmp_path: Path) -> None:
-    photo = written(tmp_path / "x.jpg", RGB)
-    with pytest.raises(DataError, match="JPEG"):
-        find_inputs([photo])
+def test_a_jpeg_is_an_input_whose_mask_is_a_png(tmp_path: Path) -> None:
+    (scan,) = find_inputs([written(tmp_path / "x.jpg", RGB)]).scans
+    assert [target.name for target in scan.targets] == ["x_mask.png"]
     written(tmp_path / "x.png", RGB)
-    assert [scan.sources[0].name for scan in find_inputs([tmp_path]).scans] == ["x.png"]
+    targets = {target.name for scan in find_inputs([tmp_path]).scans for target in scan.targets}
+    assert targets == {"x_jpg_mask.png", "x_png_mask.png"}

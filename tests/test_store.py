@@ -15,6 +15,7 @@ import pytest
 from tumorseg.datasets import store as room
 from tumorseg.datasets.leftovers import claim
 from tumorseg.datasets.lgg import identify, list_lgg, read_clinical, read_lgg
+from tumorseg.datasets.open_data import open_data
 from tumorseg.datasets.store import prepare
 from tumorseg.errors import DataError
 from tumorseg.preprocess import percentile_statistics, slice_histograms, statistics, value_levels
@@ -228,3 +229,20 @@ def test_what_a_killed_preparation_left_is_removed(own: Path, tmp_path: Path, mo
     prepare(own)
     assert {path.name for path in prepared.glob(".*")} == {".alive.x.partial", ".young.x.partial"}
     assert not list(prepared.rglob("owner.txt"))[1:]
+
+
+def test_a_store_keeps_where_voxels_lie(tmp_path: Path) -> None:
+    import nibabel
+
+    affine = np.array([[-0.9, 0.1, 0, 7], [0, -0.9, 0, 80], [0, 0.2, 5, -30], [0, 0, 0, 1]])
+    mask = np.zeros((40, 44, 6), np.uint8)
+    mask[10:20, 12:24, 2:4] = 1
+    for kind, values in (("images", np.arange(mask.size).reshape(mask.shape).astype(np.int16)), ("masks", mask)):
+        (tmp_path / kind).mkdir()
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / kind / "p1.nii.gz")
+    (prepared,) = prepare(tmp_path).scans
+    (read,) = open_data(tmp_path).scans
+    assert prepared.geometry is not None and read.geometry is not None
+    assert np.array_equal(prepared.geometry.affine, read.geometry.affine)
+    assert prepared.spacing == read.spacing and prepared.spacing is not None
+    assert np.isclose(prepared.geometry.voxel_volume, abs(np.linalg.det(affine[:3, :3])))

@@ -20,6 +20,31 @@ Probabilities = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
+class Geometry:
+    """Where the voxels of a scan lie in the patient.
+
+    Attributes:
+        affine: (4, 4) float64; takes (slice, row, column, 1) of the scan's array to millimetres in the world of NIfTI,
+            RAS+: the axes point to the patient's right, front and top.
+        frame_of_reference: the DICOM UID of the space that these millimetres are of; "" where there is none.
+    """
+
+    affine: NDArray[np.float64]
+    frame_of_reference: str = ""
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between slices, rows and columns."""
+        slices, rows, columns = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return slices, rows, columns
+
+    @property
+    def voxel_volume(self) -> float:
+        """Of one voxel, mm³."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One volume, or one lone slice; its pixels are read when they are first asked for.
 
@@ -32,7 +57,8 @@ class Scan:
         slice_numbers: the number of each slice as its file names it.
         sources: the image file of each slice, or one file for all of them.
         institution: where it was acquired; "" where unknown.
-        spacing: millimetres between slices, rows and columns; None where unknown.
+        spacing: millimetres between slices, rows and columns; None where unknown; filled from the geometry.
+        geometry: where its voxels lie in the patient; None where unknown.
     """
 
     id: str
@@ -44,6 +70,11 @@ class Scan:
     sources: tuple[Path, ...] = ()
     institution: str = ""
     spacing: tuple[float, float, float] | None = None
+    geometry: Geometry | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing is None and self.geometry is not None:
+            object.__setattr__(self, "spacing", self.geometry.spacing)
 
     @cached_property
     def pixels(self) -> Pixels:

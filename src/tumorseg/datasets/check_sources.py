@@ -101,12 +101,14 @@ def _folder(path: Path, pool: Executor, progress: Progress) -> Examinable:
         else:
             values[pair] = found
     try:
-        images = survey_images([pair.image for pair in values], described.channels, pool) if values else Survey(())
+        images = (
+            survey_images([pair.images for pair in values], described.channel_names, pool) if values else Survey(())
+        )
         classes = survey_classes({pair.mask: found for pair, found in values.items()}, described.classes)
         groups = folder.group_pairs(tuple(values))
     except DataError as error:
         findings.append(Finding(Level.ERROR, "unfit", "", error.what))
-        return Examinable((), described.channels, described.classes, findings=tuple(findings))
+        return Examinable((), described.channel_names, described.classes, findings=tuple(findings))
     survey = replace(images, classes=classes)
     findings += [Finding(Level.NOTE, "assumed", "", text) for text in images.warnings]
     findings += [Finding(Level.NOTE, "patients-unknown", "", text) for text in folder.patient_warnings(groups)]

@@ -2,6 +2,8 @@
 
 import csv
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -25,6 +27,7 @@ class Description(BaseModel):
         patient: a regular expression with a group `patient`, searched in the path of each image.
         classes: names of the mask values 1, 2, ….
         channels: names of the images' channels.
+        sequences: globs of the images instead, one for each sequence by its name, where each is a file of its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +37,17 @@ class Description(BaseModel):
     patient: str | None = None
     classes: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    sequences: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the channels, as far as they are given."""
+        return tuple(self.sequences) or self.channels
+
+    @property
+    def names_pairs(self) -> bool:
+        """Whether it says where images and masks are."""
+        return self.masks is not None
 
 
 def read_description(path: Path) -> Description:
@@ -52,10 +66,14 @@ def read_description(path: Path) -> Description:
         where = ".".join(map(str, first["loc"])) or "the whole"
         known = ", ".join(Description.model_fields)
         raise DataError(f"{path}: {where}: {first['msg']}", next_step=f"the keys are {known}") from error
-    for names in (described.classes, described.channels):
+    for names in (described.classes, described.channel_names):
         if len(set(names)) < len(names) or not all(names):
             raise DataError(f"{path} names {', '.join(names)}", next_step="give each class and channel its own name")
-    if (described.images is None) != (described.masks is None):
+    if described.sequences and (described.images is not None or described.channels):
+        raise DataError(
+            f"{path} has sequences beside images or channels", next_step="keep sequences, or images and channels"
+        )
+    if (described.images is None and not described.sequences) != (described.masks is None):
         raise DataError(f"{path} has only one of images and masks", next_step="give a glob for each")
     if described.patient is not None:
         try:
@@ -76,14 +94,42 @@ def pairs_of(path: Path, described: Description) -> Pairing:
     Raises:
         DataError: a glob matches nothing, or cannot be one.
     """
-    assert described.images is not None and described.masks is not None
-    images, masks = _glob(path, "images", described.images), _glob(path, "masks", described.masks)
+    assert described.masks is not None
+    if described.sequences:
+        return _join(
+            path, {name: _matched(path, pattern, described.masks) for name, pattern in described.sequences.items()}
+        )
+    assert described.images is not None
+    return _matched(path, described.images, described.masks)
+
+
+def _join(path: Path, pairings: Mapping[str, Pairing]) -> Pairing:
+    """Pairs of each sequence and mask as pairs of all sequences and that mask."""
+    by_mask = {name: {pair.mask: pair for pair in pairing.pairs} for name, pairing in pairings.items()}
+    for name, pairing in pairings.items():
+        for other, pairs in by_mask.items():
+            if lost := next((pair for pair in pairing.pairs if pair.mask not in pairs), None):
+                raise DataError(
+                    f"{path}: {lost.image} has no file of the sequence {other}", next_step="add it, or leave both out"
+                )
+        if pairing.lone_images:
+            raise DataError(
+                f"{path}: {pairing.lone_images[0]}, of the sequence {name}, has no mask whose name fits",
+                next_step="rename it, or leave it out",
+            )
+    first, *rest = by_mask.values()
+    joined = (replace(pair, others=tuple(other[mask].image for other in rest)) for mask, pair in first.items())
+    return Pairing(tuple(joined), (), next(iter(pairings.values())).lone_masks)
+
+
+def _matched(path: Path, image_pattern: str, mask_pattern: str) -> Pairing:
+    images, masks = _glob(path, "images", image_pattern), _glob(path, "masks", mask_pattern)
     return match_names(
         path.parent,
         [image for image in images if image not in set(masks)],
         masks,
-        image_root=path.parent / _fixed(described.images),
-        mask_root=path.parent / _fixed(described.masks),
+        image_root=path.parent / _fixed(image_pattern),
+        mask_root=path.parent / _fixed(mask_pattern),
     )
 
 
@@ -163,5 +209,6 @@ def read_table(path: Path) -> Pairing:
 def _refuse_unread(file: Path, where: str) -> None:
     if find_format(file) is None:
         raise DataError(
-            f"{where}: {file} is of no format that is read", next_step="give TIFF, PNG, JPEG or MATLAB files"
+            f"{where}: {file} is of no format that is read",
+            next_step="give TIFF, PNG, JPEG, MATLAB, NIfTI, DICOM or NumPy files",
         )

@@ -18,10 +18,10 @@ from tumorseg.datasets.described import (
     read_description,
     read_table,
 )
-from tumorseg.datasets.own_files import Survey, read_slices, read_values, survey_classes, survey_images
+from tumorseg.datasets.own_files import Survey, read_geometry, read_slices, read_values, survey_classes, survey_images
 from tumorseg.datasets.pairing import Pair, Pairing, holds_pairs, recognise
 from tumorseg.errors import DataError
-from tumorseg.formats import split_name
+from tumorseg.formats import find_format, split_name
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Scan
 
@@ -54,7 +54,7 @@ class FolderListing:
     def files(self) -> tuple[Path, ...]:
         """Every file that is read."""
         pairs = self.pairing.pairs
-        return (*self.described_by, *(path for pair in pairs for path in (pair.image, pair.mask)))
+        return (*self.described_by, *dict.fromkeys(path for pair in pairs for path in (*pair.images, pair.mask)))
 
 
 def list_folder(path: Path) -> FolderListing:
@@ -70,7 +70,7 @@ def list_folder(path: Path) -> FolderListing:
     described, described_by = Description(), []
     if yaml is not None and yaml.is_file():
         described, described_by = read_description(yaml), [yaml]
-    if described.images is not None:
+    if described.names_pairs:
         if table.is_file():
             raise DataError(f"{described_by[0]} and {table} both name pairs", next_step="keep one of the two")
         pairing = pairs_of(described_by[0], described)
@@ -137,7 +137,7 @@ def open_listing(listing: FolderListing, *, progress: Progress = silent) -> Data
                 strict=True,
             )
         )
-        images = survey_images([pair.image for pair in pairs], listing.described.channels, pool)
+        images = survey_images([pair.images for pair in pairs], listing.described.channel_names, pool)
     survey = replace(images, classes=survey_classes(values, listing.described.classes))
     groups = group_pairs(pairs)
     return DataSet(
@@ -167,7 +167,8 @@ def group_pairs(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
             groups[pair.scan, ""].append(pair)
             continue
         stem = split_name(pair.place)[0]
-        match = _NUMBERED.fullmatch(stem)
+        kind = find_format(pair.place)
+        match = None if kind and kind.holds_volumes else _NUMBERED.fullmatch(stem)
         if match:
             pair = replace(pair, number=int(match["number"]))
         name = (pair.place.parent / (match["stem"] if match else stem)).as_posix()
@@ -219,7 +220,7 @@ def patient_warnings(groups: Mapping[str, Sequence[Pair]]) -> tuple[str, ...]:
 
 def scan_of(name: str, members: Sequence[Pair], survey: Survey) -> Scan:
     """Pairs of one scan as that scan; its pixels are read when first used."""
-    images = tuple(pair.image for pair in members)
+    images = tuple(pair.images for pair in members)
     masks = tuple(pair.mask for pair in members)
     numbers = tuple(pair.number for pair in members if pair.number is not None)
     return Scan(
@@ -229,6 +230,7 @@ def scan_of(name: str, members: Sequence[Pair], survey: Survey) -> Scan:
         read_pixels=partial(read_slices, images, survey),
         read_reference=partial(survey.read_masks, masks, images),
         slice_numbers=numbers if len(numbers) == len(members) else (),
-        sources=images,
+        sources=tuple(path for files in images for path in files),
         institution=members[0].institution,
+        geometry=read_geometry(images[0]) if len(members) == 1 else None,
     )

@@ -9,7 +9,8 @@ import numpy as np
 
 from tumorseg.errors import DataError, FormatError, ShapeMismatch
 from tumorseg.formats import Format, find_format
-from tumorseg.scan import Mask, Pixels
+from tumorseg.formats.volume import Volume, same_place, stack_channels
+from tumorseg.scan import Geometry, Mask, Pixels
 
 MOST_CLASSES = 32
 """More values than these in a mask are grey values, not classes, unless the classes are named."""
@@ -36,7 +37,7 @@ class Survey:
     classes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def read_masks(self, masks: Sequence[Path], images: Sequence[Path]) -> Mask:
+    def read_masks(self, masks: Sequence[Path], images: Sequence[Sequence[Path]]) -> Mask:
         """Masks of one scan, (slices, height, width) uint8, 0 background and 1…K.
 
         Raises:
@@ -44,7 +45,7 @@ class Survey:
             ShapeMismatch: a mask's size is not its image's.
         """
         read: list[Mask] = []
-        for path, image in zip(masks, images, strict=True):
+        for path, (image, *_) in zip(masks, images, strict=True):
             labels, expected = _format(path).read_labels(path), _format(image).header(image)
             if labels.shape != expected.shape[:3]:
                 raise ShapeMismatch(
@@ -52,15 +53,20 @@ class Survey:
                     f"{expected.width} x {expected.height}",
                     next_step="draw the mask on the image's own grid",
                 )
+            if not same_place(read_geometry([image]), read_geometry([path]), labels.shape):
+                raise ShapeMismatch(
+                    f"{path} and its image {image.name} lie in different places or orientations",
+                    next_step="draw the mask on the image's own grid",
+                )
             read.append(labels if len(self.classes) > 1 else (labels != 0).astype(np.uint8))
         return np.concatenate(read)
 
 
-def survey_images(images: Sequence[Path], named: tuple[str, ...], pool: Executor) -> Survey:
+def survey_images(images: Sequence[tuple[Path, ...]], named: tuple[str, ...], pool: Executor) -> Survey:
     """The channels of images, by their headers and a look at some of them.
 
     Args:
-        images: all of them.
+        images: the files of each; one, or one for each sequence.
         named: the channels' names; empty takes one channel, or three equal ones, for FLAIR and three different ones
             for pre-contrast, FLAIR and post-contrast.
 
@@ -68,7 +74,10 @@ def survey_images(images: Sequence[Path], named: tuple[str, ...], pool: Executor
         DataError: channels that do not fit the names, or that nobody named.
         FormatError: a file is damaged.
     """
-    counts = dict(zip(images, pool.map(lambda path: _format(path).header(path).channels, images), strict=True))
+    counts = {
+        files[0]: count
+        for files, count in zip(images, pool.map(lambda files: sum(map(_channels, files)), images), strict=True)
+    }
     if named:
         for path, count in counts.items():
             if count != len(named) and not (len(named) == 1 and count == 3):
@@ -83,12 +92,12 @@ def survey_images(images: Sequence[Path], named: tuple[str, ...], pool: Executor
     if 1 in counts.values():
         return Survey(LONE, warnings=("the only channel is taken for FLAIR; dataset.yaml may name another",))
     some = [images[index] for index in np.unique(np.linspace(0, len(images) - 1, COMPARED).astype(int))]
-    if all(pool.map(lambda path: _is_grey(_format(path).read(path)), some)):
+    if all(pool.map(lambda path: _is_grey(_read(path)), some)):
         return Survey(LONE, warnings=("three equal channels are taken for one, FLAIR; dataset.yaml may name another",))
     return Survey(THREE, warnings=("the three channels are taken for pre-contrast, FLAIR and post-contrast",))
 
 
-def read_slices(paths: Sequence[Path], survey: Survey) -> Pixels:
+def read_slices(images: Sequence[tuple[Path, ...]], survey: Survey) -> Pixels:
     """The slices of one scan, (slices, height, width, channels) of uint8, int16, uint16 or float32.
 
     Raises:
@@ -96,8 +105,8 @@ def read_slices(paths: Sequence[Path], survey: Survey) -> Pixels:
         ShapeMismatch: slices of one scan differ in size or type.
     """
     frames: list[Pixels] = []
-    for path in paths:
-        frame = _kept_type(path, _format(path).read(path))
+    for files in images:
+        path, frame = files[0], _kept_type(files[0], _read(files))
         if len(survey.channels) == 1 and frame.shape[-1] > 1:
             if not _is_grey(frame):
                 raise FormatError(
@@ -112,11 +121,17 @@ def read_slices(paths: Sequence[Path], survey: Survey) -> Pixels:
             )
         if frames and (frame.shape[1:], frame.dtype) != (frames[0].shape[1:], frames[0].dtype):
             raise ShapeMismatch(
-                f"{path} is {_in_words(frame)} but {paths[0].name}, of the same scan, is {_in_words(frames[0])}",
+                f"{path} is {_in_words(frame)} but {images[0][0].name}, of the same scan, is {_in_words(frames[0])}",
                 next_step="if they are no slices of one scan, name scans and patients in dataset.csv",
             )
         frames.append(frame)
     return np.concatenate(frames)
+
+
+def read_geometry(files: Sequence[Path]) -> Geometry | None:
+    """Where the voxels of an image or mask lie; None where its format does not say."""
+    read = _format(files[0]).read_geometry
+    return read(files[:1]) if read else None
 
 
 def read_values(path: Path) -> tuple[int, ...]:
@@ -190,8 +205,27 @@ def _in_words(frame: Pixels) -> str:
     return f"{frame.shape[2]} x {frame.shape[1]} {frame.dtype}"
 
 
+def _channels(path: Path) -> int:
+    return _format(path).header(path).channels
+
+
+def _read(files: tuple[Path, ...]) -> Pixels:
+    """The pixels of one image, its sequences stacked as channels."""
+    if len(files) == 1:
+        return _format(files[0]).read(files[0])
+    return stack_channels([_volume(path) for path in files]).pixels
+
+
+def _volume(path: Path) -> Volume:
+    kind = _format(path)
+    return kind.read_volume([path]) if kind.read_volume else Volume(kind.read(path), sources=(path,))
+
+
 def _format(path: Path) -> Format:
     found = find_format(path)
     if found is None:
-        raise FormatError(f"{path} is of no format that is read", next_step="give TIFF, PNG, JPEG or MATLAB files")
+        raise FormatError(
+            f"{path} is of no format that is read",
+            next_step="give TIFF, PNG, JPEG, MATLAB, NIfTI, DICOM or NumPy files",
+        )
     return found

@@ -27,6 +27,7 @@ class Pair:
         image, mask: the files.
         place: the image's path below the data set's folder, for what its names say.
         patient, scan, number, institution: see `Scan`; `number` is the slice's.
+        others: the files of its further sequences, on the grid of `image`.
     """
 
     image: Path
@@ -36,6 +37,12 @@ class Pair:
     scan: str | None = None
     number: int | None = None
     institution: str = ""
+    others: tuple[Path, ...] = ()
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The files of the image: one, or one for each sequence in the order of the channels."""
+        return self.image, *self.others
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from tumorseg.datasets.data_set import Kind
 from tumorseg.datasets.split import Candidate, Part, Split, slice_key
 from tumorseg.preprocess import Box, Float32
-from tumorseg.scan import Mask, Pixels, Scan
+from tumorseg.scan import Geometry, Mask, Pixels, Scan
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class StoredScan:
         pixels_offset, masks_offset: in bytes.
         digest: SHA-256 of its pixels and masks with their shape; the same wherever the files lie.
         box: of the head, as (top, bottom, left, right).
+        spacing: millimetres between slices, rows and columns; None where unknown.
+        affine: of its geometry, by rows; None where unknown.
+        frame_of_reference: of its geometry.
     """
 
     id: str
@@ -45,6 +48,16 @@ class StoredScan:
     masks_offset: int
     digest: str
     box: tuple[int, int, int, int]
+    spacing: tuple[float, float, float] | None = None
+    affine: tuple[tuple[float, ...], ...] | None = None
+    frame_of_reference: str = ""
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Where its voxels lie; see `Scan.geometry`."""
+        if self.affine is None:
+            return None
+        return Geometry(np.array(self.affine, np.float64), self.frame_of_reference)
 
 
 _STORED = TypeAdapter(StoredScan)
@@ -137,6 +150,8 @@ class Store:
             slice_numbers=entry.slice_numbers,
             sources=tuple(Path(source) for source in entry.sources),
             institution=entry.institution,
+            spacing=entry.spacing,
+            geometry=entry.geometry,
         )
 
     @property

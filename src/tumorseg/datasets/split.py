@@ -47,6 +47,10 @@ class Split:
     parts: Mapping[str, Part]
     unit: Unit = "patient"
 
+    def __repr__(self) -> str:
+        things = "patients" if self.unit == "patient" else "slices, with leakage"
+        return f"<split of {len(self.parts)} {things}: {', '.join(f'{len(self.keys(part))} {part}' for part in PARTS)}>"
+
     def keys(self, part: Part) -> tuple[str, ...]:
         """The patients or slices of one part, sorted."""
         return tuple(sorted(key for key, where in self.parts.items() if where == part))

@@ -147,6 +147,9 @@ def _write(home: Path, digest: str, data: DataSet, progress: Progress) -> None:
                     masks_offset=masks_offset,
                     digest=found.digest,
                     box=(found.box.top, found.box.bottom, found.box.left, found.box.right),
+                    spacing=scan.spacing,
+                    affine=tuple(map(tuple, scan.geometry.affine.tolist())) if scan.geometry else None,
+                    frame_of_reference=scan.geometry.frame_of_reference if scan.geometry else "",
                 )
             )
             pixels_file.write(np.ascontiguousarray(found.pixels).data)

@@ -89,6 +89,23 @@ def write_mask_png(path: Path, mask: Mask | NDArray[np.bool_], *, classes: int =
         temporary.write_bytes(content.tobytes())
 
 
+def write_png(path: Path, frame: Pixels) -> None:
+    """Write one slice, whole or not at all.
+
+    Args:
+        path: of the file.
+        frame: (height, width, channels) uint8 or uint16; one channel, or three as RGB.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    whole, content = cv2.imencode(".png", np.ascontiguousarray(frame[..., ::-1]))
+    if not whole:
+        raise OutputError(f"cannot write {path}: it could not be encoded")
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content.tobytes())
+
+
 def _header(path: Path, content: bytes) -> tuple[Header, int, int]:
     """The header, the bits of a value and the colour type."""
     start = len(_SIGNATURE) + 8

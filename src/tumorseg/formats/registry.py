@@ -1,13 +1,14 @@
 """The formats that are read and written, by the suffix of a file's name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tumorseg.errors import FormatError
-from tumorseg.formats import jpeg, matlab, png, tiff
+from tumorseg.formats import dicom, dicom_seg, jpeg, matlab, nifti, numpy_file, png, tiff
 from tumorseg.formats.header import Header
-from tumorseg.scan import Mask, Pixels
+from tumorseg.formats.volume import Volume
+from tumorseg.scan import Geometry, Mask, Pixels
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Format:
         read_mask: a mask of one class, (slices, height, width) uint8, 0 and 1.
         read_labels: a mask's values as stored, (slices, height, width) uint8: class numbers, or 0 and 255.
         write_mask: writes (slices, height, width), whole or not at all; None where masks are not kept in it.
+        read_volume: the files of one volume, with where it lies; None where a format knows nothing of that.
+        write_mask_like: writes a mask of such a volume upon the grid of its files; None where `read_volume` is.
+        read_geometry: where the voxels of such a volume lie, by the headers alone.
+        holds_volumes: whether one file is a whole volume, so that numbered files are never slices of one.
     """
 
     name: str
@@ -31,6 +36,10 @@ class Format:
     read_mask: Callable[[Path], Mask]
     read_labels: Callable[[Path], Mask]
     write_mask: Callable[[Path, Mask], None] | None
+    read_volume: Callable[[Sequence[Path]], Volume] | None = None
+    write_mask_like: Callable[[Path, Mask, Sequence[Path]], None] | None = None
+    read_geometry: Callable[[Sequence[Path]], Geometry | None] | None = None
+    holds_volumes: bool = False
 
 
 FORMATS = {
@@ -69,6 +78,44 @@ FORMATS = {
         matlab.read_mask_matlab,
         matlab.read_class_mask,
         None,
+    ),
+    "nifti": Format(
+        "NIfTI",
+        nifti.SUFFIXES,
+        nifti.read_header,
+        nifti.read_nifti,
+        nifti.read_mask_nifti,
+        nifti.read_labels_nifti,
+        None,
+        nifti.read_volume,
+        nifti.write_mask,
+        nifti.read_geometry,
+        holds_volumes=True,
+    ),
+    "numpy": Format(
+        "NumPy",
+        numpy_file.SUFFIXES,
+        numpy_file.read_header,
+        numpy_file.read_array,
+        numpy_file.read_mask_array,
+        numpy_file.read_labels_array,
+        None,
+        numpy_file.read_volume,
+        numpy_file.write_mask,
+        numpy_file.read_geometry,
+        holds_volumes=True,
+    ),
+    "dicom": Format(
+        "DICOM",
+        dicom.SUFFIXES,
+        dicom.read_header,
+        dicom.read_dicom,
+        dicom_seg.read_mask,
+        dicom_seg.read_labels,
+        None,
+        dicom.read_volume,
+        dicom_seg.write_mask,
+        dicom.read_geometry,
     ),
 }
 

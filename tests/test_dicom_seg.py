@@ -1,0 +1,130 @@
+"""DICOM-SEG: valid, on the voxels of its source, and read back as it was written."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from dicom_files import mr_dataset, save, write_enhanced, write_series
+from tumorseg.errors import FormatError, ShapeMismatch
+from tumorseg.formats.dicom import read_volume
+from tumorseg.formats.dicom_seg import read_labels, read_segmentation, write_mask, write_segmentation
+
+VOLUME = np.arange(5 * 16 * 24, dtype=np.int16).reshape(5, 16, 24)
+CORONAL_FROM_BELOW = (-1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def mask_of(shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.zeros(shape, np.uint8)
+    mask[1, 2:5, 3:9] = 1
+    mask[2, 4, 7] = 2
+    return mask
+
+
+def errors_of(path: Path) -> list[str]:
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy of dicom3tools is not installed")
+    done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert any("Segmentation" in line for line in lines)
+    return [line for line in lines if line.startswith("Error")]
+
+
+def test_a_segmentation_comes_back_on_the_voxels_it_was_drawn_on(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME, orientation=CORONAL_FROM_BELOW, spacing=(0.5, 0.75))
+    mask = mask_of(read_volume(paths).pixels.shape[:3])
+    path = tmp_path / "x_mask.dcm"
+    write_segmentation(path, mask, paths, classes=("core", "oedema"), algorithm="box", version="1.0")
+    assert np.array_equal(read_segmentation(path, sorted(paths)), mask)
+    assert np.array_equal(read_labels(path), mask[1:3])
+    assert errors_of(path) == []
+
+
+def test_each_marked_voxel_lies_where_the_source_has_it(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME, orientation=CORONAL_FROM_BELOW)
+    volume = read_volume(paths)
+    mask = np.zeros(volume.pixels.shape[:3], np.uint8)
+    mask[3, 10, 20] = 1
+    write_mask(tmp_path / "m.dcm", mask, paths)
+    written = pydicom.dcmread(tmp_path / "m.dcm")
+    (frame,) = written.PerFrameFunctionalGroupsSequence
+    shared = written.SharedFunctionalGroupsSequence[0]
+    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    rows, columns = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    ((row, column),) = np.argwhere(written.pixel_array)
+    position = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+    world = position + column * columns * orientation[:3] + row * rows * orientation[3:]
+    assert volume.geometry is not None
+    assert np.allclose(world * [-1, -1, 1], (volume.geometry.affine @ [3, 10, 20, 1])[:3], atol=1e-3)
+
+
+def test_it_refers_to_its_sources_in_their_study_and_space(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME)
+    write_mask(tmp_path / "m.dcm", np.minimum(mask_of(VOLUME.shape), 1), paths)
+    written, source = pydicom.dcmread(tmp_path / "m.dcm"), pydicom.dcmread(paths[0])
+    assert written.StudyInstanceUID == source.StudyInstanceUID
+    assert written.FrameOfReferenceUID == source.FrameOfReferenceUID
+    assert written.SeriesInstanceUID != source.SeriesInstanceUID
+    assert written.PatientID == source.PatientID and written.Manufacturer == "tumorseg"
+    (segment,) = written.SegmentSequence
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeValue == "108369006"
+    assert segment.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "49755003"
+    referred = {
+        item.ReferencedSOPInstanceUID for item in written.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    }
+    assert referred == {pydicom.dcmread(path).SOPInstanceUID for path in paths}
+
+
+def test_a_mask_without_tumour_is_valid_too(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME)
+    write_mask(tmp_path / "m.dcm", np.zeros(VOLUME.shape, np.uint8), paths)
+    assert np.array_equal(read_segmentation(tmp_path / "m.dcm", paths), np.zeros(VOLUME.shape))
+    assert read_labels(tmp_path / "m.dcm").shape == VOLUME.shape
+    assert errors_of(tmp_path / "m.dcm") == []
+
+
+def test_of_one_file_of_many_frames_each_frame_keeps_its_mask(tmp_path: Path) -> None:
+    path = write_enhanced(tmp_path / "x.dcm", VOLUME, [3, 0, 4, 1, 2])
+    mask = mask_of(VOLUME.shape)
+    write_segmentation(tmp_path / "m.dcm", mask, [path], classes=("core", "oedema"))
+    assert np.array_equal(read_segmentation(tmp_path / "m.dcm", [path]), mask)
+
+
+def test_attributes_that_are_missing_or_invalid_in_the_source_do_no_harm(tmp_path: Path) -> None:
+    paths = write_series(
+        tmp_path / "in", VOLUME, PatientAge="42", PatientBirthDate=None, StudyID=None, FrameOfReferenceUID=None
+    )
+    write_mask(tmp_path / "m.dcm", np.minimum(mask_of(VOLUME.shape), 1), paths)
+    assert errors_of(tmp_path / "m.dcm") == []
+    assert "PatientAge" not in pydicom.dcmread(tmp_path / "m.dcm")
+
+
+def test_what_cannot_be_a_segmentation_is_refused(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME)
+    other = write_series(tmp_path / "other", VOLUME, seed="b")
+    mask = np.minimum(mask_of(VOLUME.shape), 1)
+    with pytest.raises(ShapeMismatch, match=r"\(1, 2, 3\)"):
+        write_mask(tmp_path / "m.dcm", np.zeros((1, 2, 3), np.uint8), paths)
+    with pytest.raises(ShapeMismatch, match="1 classes"):
+        write_segmentation(tmp_path / "m.dcm", mask * 2, paths)
+    lone = save(mr_dataset(VOLUME[0]), tmp_path / "lone.dcm")
+    with pytest.raises(FormatError, match="does not say where"):
+        write_mask(tmp_path / "m.dcm", mask[:1], [lone])
+    assert not (tmp_path / "m.dcm").exists()
+    write_mask(tmp_path / "m.dcm", mask, paths)
+    with pytest.raises(ShapeMismatch, match="not drawn on the series"):
+        read_segmentation(tmp_path / "m.dcm", other)
+    with pytest.raises(FormatError, match="no DICOM-SEG"):
+        read_segmentation(paths[0], paths)
+
+
+def test_a_real_series_gets_a_valid_segmentation(scans_real: Path, tmp_path: Path) -> None:
+    paths = sorted((scans_real / "dicom" / "T1w").iterdir())
+    mask = np.zeros((20, 384, 274), np.uint8)
+    mask[4:9, 100:150, 90:120] = 1
+    write_mask(tmp_path / "m.dcm", mask, paths)
+    assert np.array_equal(read_segmentation(tmp_path / "m.dcm", paths), mask)
+    assert errors_of(tmp_path / "m.dcm") == []
