@@ -21,16 +21,27 @@ from tumorseg.evaluation.charts import Axis
 from tumorseg.evaluation.definitions import DEFINITIONS, cut
 from tumorseg.evaluation.diagnosis import diagnose
 from tumorseg.evaluation.judgement import Judgement, PatientScore, SliceScore, judge
-from tumorseg.evaluation.outline import outlines, svg_path
 from tumorseg.evaluation.overlay import detail_box, flair, overlay
 from tumorseg.evaluation.report import Example, RunFacts, render, write_report
 from tumorseg.evaluation.selection import failures, select
 from tumorseg.evaluation.sheet import draw_sheet
+from tumorseg.outlines import outlines, svg_path
 from tumorseg.recipe_file import load_recipe
 from tumorseg.scan import Scan, Segmentation
 
 SIDE = 64
-NOT_SCORES = {"patients", "slices", "all_empty", "perfect", "single_slice", "protocol"}
+NOT_SCORES = {
+    "patients",
+    "slices",
+    "all_empty",
+    "perfect",
+    "single_slice",
+    "protocol",
+    "volume",
+    "error_parts",
+    "calibration",
+    "strata",
+}
 
 
 class Page(HTMLParser):

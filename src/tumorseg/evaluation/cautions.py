@@ -1,7 +1,10 @@
 """What a reader should know before trusting the scores, one sentence each."""
 
 import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from tumorseg.errors import few
 from tumorseg.evaluation.facts import RunFacts
 from tumorseg.evaluation.judgement import Judgement
 
@@ -27,6 +30,12 @@ def cautions(run: RunFacts, judgement: Judgement) -> list[str]:
         said.append(
             f"The scans were changed before they were judged ({change}): this is no score on scans as they are."
         )
+    if run.recipe is None:
+        said.append(
+            "These masks were judged as they lay in a folder: what made them, what it was trained on and what its "
+            "makers had seen of these patients is not known."
+        )
+        said += _of_stored_masks(protocol, judgement)
     if run.part == "train":
         said.append("These patients were trained on: the scores say how well they were learnt, not how new ones fare.")
     if run.part == "val":
@@ -53,8 +62,21 @@ def cautions(run: RunFacts, judgement: Judgement) -> list[str]:
     if headline.get("mean", math.nan) - lone >= _LONE_LOSS:
         said.append("A slice given alone is segmented worse than within its volume: give whole volumes where you can.")
     epochs = max((row.get("epoch", math.nan) for row in run.log), default=math.nan)
-    if epochs < run.recipe.total_epochs - 1 and run.recipe.early_stopping is None:
-        said.append(
-            f"The log ends at epoch {epochs:g} of {run.recipe.total_epochs}: the training may not have finished."
-        )
+    recipe = run.recipe
+    if recipe is not None and epochs < recipe.total_epochs - 1 and recipe.early_stopping is None:
+        said.append(f"The log ends at epoch {epochs:g} of {recipe.total_epochs}: the training may not have finished.")
     return said
+
+
+def _of_stored_masks(protocol: Mapping[str, Any], judgement: Judgement) -> Iterator[str]:
+    if missing := protocol.get("missing_predictions"):
+        yield (
+            f"{len(missing)} reference{'' if len(missing) == 1 else 's'} without a prediction counted as empty masks: "
+            f"{few(missing, 6)}."
+        )
+    if extra := protocol.get("extra_predictions"):
+        yield f"Predictions without a reference, not judged: {few(extra, 6)}."
+    yield from (f"{note[:1].upper()}{note[1:]}." for note in protocol.get("notes", ()))
+    marked = [patient for patient in judgement.patients if patient.reference_voxels]
+    if marked and all(patient.fp + patient.fn == 0 for patient in judgement.patients):
+        yield "Every mask equals its reference voxel for voxel: check that the references were not given twice."

@@ -1,4 +1,4 @@
-"""Scores over patients, and of each class by itself where there are several."""
+"""Scores of each class by itself, where there are several."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,21 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorseg.evaluation.means import over_patients
+from tumorseg.evaluation.measure_scores import shape_scores
+from tumorseg.evaluation.measures import Measures
 from tumorseg.metrics import aggregate
-from tumorseg.metrics.bootstrap import bootstrap_interval
-from tumorseg.metrics.overlap import Confusion, Scores, ratio
-
-
-def over_patients(values: Scores) -> dict[str, Any]:
-    """Mean, median and interval over the patients that have a score, and how many have none."""
-    scored = values[~np.isnan(values)]
-    return {
-        "mean": float(scored.mean()) if scored.size else float("nan"),
-        "median": float(np.median(scored)) if scored.size else float("nan"),
-        "ci95": list(bootstrap_interval(scored)),
-        "n": int(scored.size),
-        "left_out": int(values.size - scored.size),
-    }
+from tumorseg.metrics.overlap import Confusion, ratio
 
 
 def class_scores(
@@ -29,6 +19,7 @@ def class_scores(
     tumour: Confusion,
     classes: Sequence[Confusion],
     held: NDArray[np.bool_],
+    measures: Sequence[Sequence[Measures]] = (),
 ) -> dict[str, Any]:
     """What metrics.json says of several classes.
 
@@ -38,6 +29,7 @@ def class_scores(
         tumour: (P,), all classes together.
         classes: K times (slices,), each class against itself; empty where the prediction does not tell them apart.
         held: (slices, K), which classes the reference of a slice holds.
+        measures: K times (P,), of each class by itself; empty where nothing was measured.
 
     Returns:
         `dice_patient_by_class`: Dice of all classes together, over the patients whose reference holds the class;
@@ -56,6 +48,10 @@ def class_scores(
             name: _one_class(counts, counts.grouped(group, tumour.tp.size), holders[:, index])
             for index, (name, counts) in enumerate(zip(names, classes, strict=True))
         }
+    for index, (name, of_class) in enumerate(zip(names, measures, strict=bool(measures))):
+        holding = np.flatnonzero(holders[:, index])
+        counts = classes[index].grouped(group, tumour.tp.size).take(holding)
+        scores["per_class"][name] |= shape_scores([of_class[int(patient)] for patient in holding], counts)
     return scores
 
 

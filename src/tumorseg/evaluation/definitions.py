@@ -24,6 +24,7 @@ class Definition:
         compare: "all_empty" or "perfect" where the value means little without what such a prediction scores.
         lower_is_better: whether a small value is the good one.
         borrowed: whether it is shown only because other systems report it.
+        in_share: whether it is a share of something; else it is a length, in metrics[key]["unit"].
     """
 
     key: str
@@ -33,6 +34,7 @@ class Definition:
     compare: str = ""
     lower_is_better: bool = False
     borrowed: bool = False
+    in_share: bool = True
 
 
 def _batched(score: str, label: str, *, borrowed: bool = True) -> tuple[Definition, ...]:
@@ -92,6 +94,34 @@ DEFINITIONS: tuple[Definition, ...] = (
         compare="all_empty",
     ),
     Definition(
+        "hd95",
+        "Hausdorff distance, 95th percentile",
+        "From every border voxel of one mask the distance to the nearest border voxel of the other; of either "
+        "direction the 95th percentile, of the two the larger; then the mean and the median over patients. In space "
+        "and millimetres where the spacing is known; else in the plane and in pixels, over the slices in which both "
+        "masks mark something.",
+        "Lower is better. Where one mask is empty it is undefined: such a patient has no part in the mean, which "
+        "flatters, and is counted.",
+        lower_is_better=True,
+        in_share=False,
+    ),
+    Definition(
+        "nsd",
+        "Surface Dice",
+        "The share of all border voxels of both masks that lie within 2 mm of the other mask's border (2 pixels, "
+        "in the plane, where the spacing is unknown); then the mean and the median over patients.",
+        "One empty mask scores 0, in the plane the borders of a slice in which one is empty count as wrong; a patient "
+        "whose masks are both empty is left out.",
+    ),
+    Definition(
+        "lesion_f1",
+        "Lesions found, F1",
+        "2·hits / (lesions marked + lesions there) of one patient, then the mean and the median over patients. Lesions "
+        "are components of voxels that touch, at corners too; a marked one and a true one are a hit from an IoU of "
+        "0.1, each at most once, the best pairs first.",
+        "A speck is a lesion like any other: many small false ones cost much here and nothing in Dice.",
+    ),
+    Definition(
         "precision",
         "Precision",
         "TP / (TP+FP), all voxels together: how much of what is marked is tumour.",
@@ -108,6 +138,21 @@ DEFINITIONS: tuple[Definition, ...] = (
         "False alarms on slices without tumour",
         "The share of slices without tumour in which any pixel is marked.",
         "Lower is better. One pixel is enough.",
+        lower_is_better=True,
+    ),
+    Definition(
+        "ece",
+        "Calibration error (ECE)",
+        "Voxels of the head in 15 bins by their probability: how far the mean probability of a bin is from its share "
+        "of tumour, on average over voxels. The head is the largest component above the scan's Otsu threshold, filled.",
+        "Lower is better. Most of a head is plainly no tumour, which keeps the value small: read the diagram.",
+        lower_is_better=True,
+    ),
+    Definition(
+        "brier",
+        "Brier score",
+        "Mean of (probability - truth)² over the voxels of the head.",
+        "Lower is better. Calling everything improbable scores the share of tumour.",
         lower_is_better=True,
     ),
     Definition(
@@ -189,10 +234,16 @@ def _value(definition: Definition, metrics: Mapping[str, Any]) -> Value:
     rows: list[tuple[str, str]] = []
     if isinstance(found, Mapping):
         low, high = found.get("ci95") or (math.nan, math.nan)
-        rows.append(("95 % interval of the mean", f"{cut(low)} to {cut(high, lower_is_better=True)}"))
+        digits = 3 if definition.in_share else 1
+        ends = f"{cut(low, digits)} to {cut(high, digits, lower_is_better=True)}"
+        rows.append(("95 % interval of the mean", ends))
         rows.append(("patients", str(found.get("n", ""))))
         if found.get("left_out"):
             rows.append(("left out, both masks empty", str(found["left_out"])))
+        if found.get("undefined"):
+            rows.append(("undefined, one mask empty", str(found["undefined"])))
+        if found.get("one_sided_slices"):
+            rows.append(("slices in which one mask is empty", str(found["one_sided_slices"])))
     beside = ""
     if definition.compare:
         other = metrics.get(definition.compare, {}).get(key)
@@ -201,7 +252,7 @@ def _value(definition: Definition, metrics: Mapping[str, Any]) -> Value:
     lone = metrics.get("single_slice", {}).get(key)
     return Value(
         definition,
-        shown=_shown(found, lower),
+        shown=_shown(found, lower, definition.in_share),
         exact=_exact(found),
         lone="" if lone is None else _shown(lone, lower),
         beside=beside,
@@ -209,9 +260,13 @@ def _value(definition: Definition, metrics: Mapping[str, Any]) -> Value:
     )
 
 
-def _shown(found: Any, lower: bool) -> str:
+def _shown(found: Any, lower: bool, in_share: bool = True) -> str:
     if isinstance(found, Mapping):
-        return f"mean {cut(found.get('mean'))} · median {cut(found.get('median'))}"
+        unit = "" if in_share else f" {found.get('unit', '')}"
+        mean, median = (
+            cut(found.get(name), 3 if in_share else 1, lower_is_better=lower) for name in ("mean", "median")
+        )
+        return f"mean {mean}{unit} · median {median}{unit}"
     return cut(found, lower_is_better=lower)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorseg import __version__
+from tumorseg.datasets.lgg import read_clinical
 from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import PARTS, Part, Split, read_split
 from tumorseg.datasets.store import prepare
@@ -21,6 +22,8 @@ from tumorseg.evaluation.facts import RunFacts
 from tumorseg.evaluation.judged_scans import judge_scans
 from tumorseg.evaluation.judgement import write_judgement
 from tumorseg.evaluation.readings import count_reading
+from tumorseg.evaluation.strata import traits_of, with_strata
+from tumorseg.evaluation.unseen import refuse_seen
 from tumorseg.files import atomic_folder, unwritable
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.progress import Progress, silent
@@ -95,7 +98,9 @@ def evaluate_run(
     if output is not None:
         refuse_unusable(Path(output))
     model = read_model(run)
-    store = prepare(_data_folder(run, environment, data), progress=progress)
+    folder_of_data = _data_folder(run, environment, data)
+    store = prepare(folder_of_data, progress=progress)
+    refuse_seen(run, environment, split, model.spec.training_patients, store, known_part)
     chosen = choose_scans(store, split, known_part)
     dataset = store.name
     folder_name = "-".join(filter(None, (dataset, chosen.population, change_name)))
@@ -124,6 +129,7 @@ def evaluate_run(
         readings = count_reading(run, dataset=dataset, store_digest=store.digest, patients=chosen.patients)
         counted = {**judgement.metrics["protocol"], "test_readings": readings}
         judgement = replace(judgement, metrics={**judgement.metrics, "protocol": counted})
+    judgement = with_strata(judgement, traits_of(chosen.scans, _clinical(store.kind, folder_of_data)))
     facts = _facts(run, environment, split, known_part, dataset, readings)
     with replaced(target) as folder:
         write_judgement(folder, judgement)
@@ -159,6 +165,11 @@ def read_log(path: Path) -> list[dict[str, float]]:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [{name: float(value) for name, value in row.items() if name and value} for row in rows]
+
+
+def _clinical(kind: str, folder: Path) -> Mapping[str, Mapping[str, str]]:
+    """Rows of data.csv by patient, where the data set has such a table."""
+    return read_clinical(folder) if kind == "lgg" and folder.is_dir() else {}
 
 
 def _known(part: str) -> Part:

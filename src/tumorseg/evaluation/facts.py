@@ -19,19 +19,19 @@ class RunFacts:
 
     Attributes:
         name: of the run.
-        recipe: as it was resolved.
+        recipe: as it was resolved; None where masks of unknown making were judged.
         environment: the content of the run's environment.json; keys that are missing are left out of the report.
         log: rows of the run's log.csv, one per epoch; a value that was not measured is absent or NaN.
         split_counts: patients in each part, such as {"train": 66, "val": 9, "test": 13}.
         model_parameters: weights of the network; None where unknown.
         command: the command that trained it.
-        part: which part was judged: "test", "val" or "train".
+        part: which part was judged: "test", "val" or "train"; "" where nobody knows.
         dataset: name of the data set that was judged.
         readings: how often the test part of this split was read, this time included; None where not counted.
     """
 
     name: str
-    recipe: Recipe
+    recipe: Recipe | None
     environment: Mapping[str, Any] = field(default_factory=dict)
     log: Sequence[Mapping[str, float]] = ()
     split_counts: Mapping[str, int] = field(default_factory=dict)

@@ -13,12 +13,12 @@ from tumorseg.recipe import Recipe
 Log = Sequence[Mapping[str, float]]
 
 
-def learning_curves(log: Log, recipe: Recipe) -> list[tuple[str, Markup]]:
+def learning_curves(log: Log, recipe: Recipe | None) -> list[tuple[str, Markup]]:
     """Loss, validation Dice and learning rate over the epochs, with their titles; unmeasured ones are left out."""
     curves: list[tuple[str, Markup]] = []
     train, val = _column(log, "train_loss"), _column(log, "val_loss")
     if train or val:
-        y = _axis(f"loss ({recipe.loss}), no unit", [value for _, value in train + val])
+        y = _axis(f"loss ({recipe.loss}), no unit" if recipe else "loss, no unit", [value for _, value in train + val])
         series = [Series("training", train, "a"), Series("validation", val, "b")]
         alt = f"Loss by epoch. {_span('Training', train)} {_span('Validation', val)}"
         curves.append(("Loss", lines(Frame(_epochs(log), y), series, alt=alt)))

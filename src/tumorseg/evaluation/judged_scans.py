@@ -55,10 +55,15 @@ def judge_scans(
     alone: Iterator[tuple[Segmentation, Mask]] | None = None
     if lone and total > len(scans):
         answers = segmenter.segment_all(slice_scan for scan in scans for slice_scan in lone_slices(scan))
-        alone = _with_reference(progress.track(answers, what="Segmenting slices one by one", total=total))
-    judgement = judge(_with_reference(volumes, pictures), protocol, lone=alone, classes=classes, segmented=segmented)
+        alone = with_references(progress.track(answers, what="Segmenting slices one by one", total=total))
+    judgement = judge(with_references(volumes, pictures), protocol, lone=alone, classes=classes, segmented=segmented)
+    return judgement, scored(pictures, judgement)
+
+
+def scored(pictures: Mapping[str, Example], judgement: Judgement) -> tuple[Example, ...]:
+    """The pictures with each patient's Dice, sorted by patient."""
     dice = {score.patient: score.dice for score in judgement.patients}
-    return judgement, tuple(replace(pictures[patient], dice=dice[patient]) for patient in sorted(pictures))
+    return tuple(replace(pictures[patient], dice=dice[patient]) for patient in sorted(pictures))
 
 
 def lone_slices(scan: Scan) -> Iterator[Scan]:
@@ -80,10 +85,14 @@ def lone_slices(scan: Scan) -> Iterator[Scan]:
         )
 
 
-def _with_reference(
+def with_references(
     segmentations: Iterable[Segmentation], pictures: dict[str, Example] | None = None
 ) -> Iterator[tuple[Segmentation, Mask]]:
-    """Pair segmentations with their references, and keep the best picture of each patient in `pictures`."""
+    """Pair segmentations with their references, and keep the best picture of each patient in `pictures`.
+
+    Raises:
+        DataError: a scan has no reference mask.
+    """
     for segmentation in segmentations:
         reference = _reference_of(segmentation.scan)
         if pictures is not None:

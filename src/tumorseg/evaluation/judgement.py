@@ -3,20 +3,23 @@
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorseg.errors import DataError
-from tumorseg.evaluation.class_scores import class_scores, over_patients
+from tumorseg.evaluation.class_scores import class_scores
+from tumorseg.evaluation.means import over_patients
+from tumorseg.evaluation.measure_scores import distances, measure_scores
+from tumorseg.evaluation.measures import Measures
+from tumorseg.evaluation.overlap_scores import overlap_scores
+from tumorseg.evaluation.tally import Tally, tally_pairs
 from tumorseg.files import atomic_write, write_json
-from tumorseg.metrics import aggregate
 from tumorseg.metrics.bootstrap import RESAMPLES, SEED
-from tumorseg.metrics.overlap import Confusion, confusion_by_slice
+from tumorseg.metrics.overlap import Confusion
 from tumorseg.scan import Mask, Segmentation
 
 NOT_A_NUMBER = float("nan")
@@ -29,6 +32,11 @@ class PatientScore:
     Attributes:
         slices: number of slices.
         dice_lone: Dice when every slice was segmented by itself; NaN where that was not done.
+        hd95: millimetres or pixels, as metrics["hd95"]["unit"] says; nsd has that unit's tolerance.
+        lesions_…: found, marked and in the reference.
+        volume_…_ml: NaN where the spacing is unknown.
+        error_…: wrong voxels by kind, see `ErrorParts`.
+        ece, brier, dice_expected: of the probabilities; NaN where there are none.
     """
 
     patient: str
@@ -45,11 +53,27 @@ class PatientScore:
     precision: float
     recall: float
     dice_lone: float
+    hd95: float = NOT_A_NUMBER
+    nsd: float = NOT_A_NUMBER
+    lesion_f1: float = NOT_A_NUMBER
+    lesions_found: int = 0
+    lesions_predicted: int = 0
+    lesions_reference: int = 0
+    volume_reference_ml: float = NOT_A_NUMBER
+    volume_predicted_ml: float = NOT_A_NUMBER
+    error_missed: int = 0
+    error_elsewhere: int = 0
+    error_boundary: int = 0
+    error_too_little: int = 0
+    error_too_much: int = 0
+    ece: float = NOT_A_NUMBER
+    brier: float = NOT_A_NUMBER
+    dice_expected: float = NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
 class SliceScore:
-    """The scores of one slice; `dice` is NaN where prediction and reference are both empty."""
+    """The scores of one slice, NaN where they are 0/0; hd95 and nsd are in its plane, in pixels."""
 
     patient: str
     slice_number: int
@@ -60,6 +84,8 @@ class SliceScore:
     fn: int
     tn: int
     dice: float
+    hd95: float = NOT_A_NUMBER
+    nsd: float = NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
@@ -80,29 +106,6 @@ class Judgement:
     lone_metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class _Tally:
-    """Confusion counts of every slice, with whose they are; sorted by scan and slice number.
-
-    Attributes:
-        classes: the counts of each class by itself; empty where all classes count as one.
-        held: (slices, K) which classes the reference of a slice holds; None where it has one class.
-    """
-
-    scans: tuple[str, ...]
-    patients: tuple[str, ...]
-    institutions: tuple[str, ...]
-    numbers: tuple[int, ...]
-    counts: Confusion
-    classes: tuple[Confusion, ...] = ()
-    held: NDArray[np.bool_] | None = None
-
-    def by_patient(self) -> tuple[list[str], Confusion]:
-        """The patients, sorted, and the counts of each."""
-        names, group = np.unique(np.asarray(self.patients, dtype=np.str_), return_inverse=True)
-        return [str(name) for name in names], self.counts.grouped(group.astype(np.intp), names.size)
-
-
 def judge(
     pairs: Iterable[tuple[Segmentation, Mask]],
     protocol: Mapping[str, Any] | None = None,
@@ -110,6 +113,7 @@ def judge(
     *,
     classes: Sequence[str] = ("tumour",),
     segmented: bool = False,
+    calibrated: bool = True,
 ) -> Judgement:
     """Score segmentations against references; whatever is not background counts as tumour.
 
@@ -122,26 +126,28 @@ def judge(
         lone: the same patients with every slice segmented by itself, one pair a slice; consumed after `pairs`.
         classes: names of the references' classes 1…K.
         segmented: whether the segmentations tell these classes apart.
+        calibrated: whether the segmentations' probabilities are a model's own, to be held against the references
+            too; the scans' pixels are read for that.
 
     Raises:
         DataError: there is nothing to judge, or two pairs are of one scan and slice.
         ShapeMismatch: a segmentation and its reference differ in shape.
     """
-    tally = _tally(pairs, classes=len(classes), segmented=segmented)
+    tally = tally_pairs(pairs, classes=len(classes), segmented=segmented, calibrated=calibrated)
     names, counts = tally.by_patient()
     lone_metrics: dict[str, Any] = {}
     dice_lone: dict[str, float] = {}
     if lone is not None:
-        lone_names, lone_counts = _tally(lone).by_patient()
+        lone_names, lone_counts = tally_pairs(lone, measured=False).by_patient()
         dice_lone = dict(zip(lone_names, lone_counts.dice.tolist(), strict=True))
         lone_metrics = {
             "dice_patient": over_patients(lone_counts.dice),
             "dice_pooled": float(lone_counts.pooled().dice),
         }
-    metrics = _metrics(tally, counts)
+    metrics = overlap_scores(tally, counts) | measure_scores(tally.measures, counts)
     if tally.held is not None:
-        group = np.unique(np.asarray(tally.patients, dtype=np.str_), return_inverse=True)[1].astype(np.intp)
-        metrics |= class_scores(classes, group, counts, tally.classes, tally.held)
+        group = tally.groups()[1]
+        metrics |= class_scores(classes, group, counts, tally.classes, tally.held, tally.class_measures)
     if lone_metrics:
         metrics["single_slice"] = lone_metrics
     bootstrap = {"resamples": RESAMPLES, "seed": SEED, "unit": "patient", "level": 0.95}
@@ -172,79 +178,8 @@ def json_ready(value: Any) -> Any:
     return value
 
 
-def _tally(pairs: Iterable[tuple[Segmentation, Mask]], *, classes: int = 1, segmented: bool = False) -> _Tally:
-    rows: list[tuple[str, int, str, str]] = []
-    counts: list[Confusion] = []
-    by_class: list[list[Confusion]] = [[] for _ in range(classes)]
-    held: list[NDArray[np.bool_]] = []
-    for segmentation, reference in pairs:
-        scan = segmentation.scan
-        part = confusion_by_slice(segmentation.mask, reference)
-        numbers = scan.slice_numbers or tuple(range(1, part.tp.size + 1))
-        rows += [(scan.id, number, scan.patient, scan.institution) for number in numbers]
-        counts.append(part)
-        if classes > 1:
-            held.append(np.stack([np.any(reference == index, axis=(1, 2)) for index in range(1, classes + 1)], axis=-1))
-        if classes > 1 and segmented:
-            for index, found in enumerate(by_class, start=1):
-                found.append(confusion_by_slice(segmentation.mask == index, reference == index))
-    if not rows:
-        raise DataError("there is no scan to judge", next_step="give a data set or a part that holds scans")
-    if len({row[:2] for row in rows}) < len(rows):
-        raise DataError("one slice of one scan is judged twice", next_step="remove doubled copies from the data set")
-    order = sorted(range(len(rows)), key=lambda index: (rows[index][2], *rows[index][:2]))
-    scans, numbers, patients, institutions = zip(*(rows[index] for index in order), strict=True)
-    sorting = np.asarray(order)
-    return _Tally(
-        scans,
-        patients,
-        institutions,
-        numbers,
-        Confusion.joined(counts).take(sorting),
-        tuple(Confusion.joined(found).take(sorting) for found in by_class if found),
-        np.concatenate(held)[sorting] if held else None,
-    )
-
-
-def _metrics(tally: _Tally, by_patient: Confusion) -> dict[str, Any]:
-    pooled = by_patient.pooled()
-    in_file_order = tally.counts.take(aggregate.file_order(tally.scans, tally.numbers))
-    all_empty, perfect = in_file_order.all_empty(), in_file_order.perfect()
-    metrics: dict[str, Any] = {"patients": by_patient.tp.size, "slices": tally.counts.tp.size}
-    scores: tuple[aggregate.Score, ...] = ("dice", "iou")
-    for score in scores:
-        metrics[f"{score}_patient"] = over_patients(aggregate.by_slice(by_patient, score))
-        metrics[f"{score}_pooled"] = float(aggregate.by_slice(pooled, score))
-        metrics |= {f"{score}_{name}": value for name, value in _over_slices(in_file_order, score).items()}
-    metrics |= {name: float(getattr(pooled, name)) for name in ("precision", "recall", "specificity", "accuracy")}
-    metrics["empty_slice_fpr"] = aggregate.empty_slice_fpr(in_file_order)
-    metrics["all_empty"] = _reference_values(all_empty)
-    metrics["perfect"] = _reference_values(perfect)
-    return metrics
-
-
-def _over_slices(slices: Confusion, score: aggregate.Score) -> dict[str, float]:
-    # Batches of 32 are of random slices, as the system that is reproduced draws them: in file order some batches
-    # hold no tumour, and an all-empty prediction would score 0.07 instead of 0.005.
-    shuffled = aggregate.shuffled_order(slices.tp.size, SEED)
-    return {
-        "slice_positive": aggregate.slice_positive(slices, score),
-        "slice_all": aggregate.slice_all(slices, score),
-        "smooth100_b1": aggregate.smoothed(slices, score, batch=1),
-        "smooth100_b32": aggregate.smoothed(slices.take(shuffled), score, batch=32),
-        "batch16": aggregate.batched(slices, score, batch=16),
-    }
-
-
-def _reference_values(slices: Confusion) -> dict[str, float]:
-    """What the same slices score under a prediction that is no model's: all empty, or the reference itself."""
-    scores: tuple[aggregate.Score, ...] = ("dice", "iou")
-    values = {f"{score}_{name}": value for score in scores for name, value in _over_slices(slices, score).items()}
-    return {**values, "accuracy": float(slices.pooled().accuracy)}
-
-
 def _patient_scores(
-    tally: _Tally, names: Sequence[str], counts: Confusion, dice_lone: Mapping[str, float]
+    tally: Tally, names: Sequence[str], counts: Confusion, dice_lone: Mapping[str, float]
 ) -> tuple[PatientScore, ...]:
     institution = dict(zip(tally.patients, tally.institutions, strict=True))
     slices = Counter(tally.patients)
@@ -257,15 +192,37 @@ def _patient_scores(
         (dice_lone.get(name, NOT_A_NUMBER) for name in names),
         strict=True,
     )
-    return tuple(PatientScore(*row) for row in rows)
+    return tuple(PatientScore(*row, **measured) for row, measured in zip(rows, _measured(tally.measures), strict=True))
 
 
-def _slice_scores(tally: _Tally) -> tuple[SliceScore, ...]:
+def _measured(measures: Sequence[Measures]) -> Iterator[dict[str, Any]]:
+    """The columns of each patient that are no counts."""
+    borders, _ = distances(measures)
+    for one, surface in zip(measures, borders, strict=True):
+        predicted, reference = one.millilitres or (NOT_A_NUMBER, NOT_A_NUMBER)
+        yield {
+            "hd95": surface.hausdorff(),
+            "nsd": surface.surface_dice(),
+            "lesion_f1": one.lesions.f1,
+            "lesions_found": one.lesions.hits,
+            "lesions_predicted": one.lesions.predicted,
+            "lesions_reference": one.lesions.reference,
+            "volume_reference_ml": reference,
+            "volume_predicted_ml": predicted,
+            **{f"error_{kind}": count for kind, count in asdict(one.errors).items()},
+            "ece": one.reliability.ece if one.reliability else NOT_A_NUMBER,
+            "brier": one.reliability.brier if one.reliability else NOT_A_NUMBER,
+            "dice_expected": one.expected_dice,
+        }
+
+
+def _slice_scores(tally: Tally) -> tuple[SliceScore, ...]:
     counts = tally.counts
     rows = zip(
         tally.patients,
         tally.numbers,
         *_columns(counts.reference, counts.predicted, counts.tp, counts.fp, counts.fn, counts.tn, counts.dice),
+        *_columns(tally.hd95, tally.nsd),
         strict=True,
     )
     return tuple(SliceScore(*row) for row in rows)

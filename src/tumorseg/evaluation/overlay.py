@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from tumorseg.evaluation.facts import Example
-from tumorseg.evaluation.outline import svg_path
+from tumorseg.outlines import svg_path
 
 _MOST_PIXELS = 768
 """Longest side of an embedded picture; a larger slice is scaled down for the page, its outlines are not."""

@@ -18,6 +18,10 @@ def summary(run: RunFacts, judged: int, *, unseen: bool) -> str:
         judged: patients.
         unseen: whether training and choosing saw none of them.
     """
+    if run.recipe is None:
+        return (
+            f"Stored masks ({run.name}), judged on {_patients(judged)} of {run.dataset}. What made them is not known."
+        )
     network = run.recipe.network
     size = f", {run.model_parameters / 1e6:.1f} M weights" if run.model_parameters else ""
     counts = run.split_counts
@@ -36,7 +40,7 @@ def summary(run: RunFacts, judged: int, *, unseen: bool) -> str:
 
 def facts(run: RunFacts) -> list[tuple[str, str]]:
     """Label and value of everything that is known about a run, in reading order."""
-    return [(label, value) for label, value in (*_data(run), *_training(run.recipe, run), *_machine(run)) if value]
+    return [(label, value) for label, value in (*_data(run), *_training(run), *_machine(run)) if value]
 
 
 def command(run: RunFacts) -> str:
@@ -66,10 +70,13 @@ def _data(run: RunFacts) -> Iterator[tuple[str, str]]:
     yield "Patients", ", ".join(f"{_PARTS.get(part, part)} {count}" for part, count in run.split_counts.items())
     yield "Part judged", _PARTS.get(run.part, run.part)
     yield "Readings of the test part", "" if run.readings is None else f"{run.readings}, this one included"
-    yield "Seed of the split", str(run.recipe.split.seed)
+    yield "Seed of the split", "" if run.recipe is None else str(run.recipe.split.seed)
 
 
-def _training(recipe: Recipe, run: RunFacts) -> Iterator[tuple[str, str]]:
+def _training(run: RunFacts) -> Iterator[tuple[str, str]]:
+    recipe = run.recipe
+    if recipe is None:
+        return
     network, optimizer = recipe.network, recipe.optimizer
     yield "Recipe", recipe.name
     yield "Network", f"{network.name}, encoder {network.encoder}, first weights: {network.weights}"
@@ -79,7 +86,7 @@ def _training(recipe: Recipe, run: RunFacts) -> Iterator[tuple[str, str]]:
     yield "Input", f"{recipe.image_size} × {recipe.image_size} pixels{crop}, {recipe.normalization}"
     yield "Loss", recipe.loss
     yield "Optimizer", f"{optimizer.name}, learning rate {optimizer.lr:g}, {recipe.scheduler.name}"
-    yield "Epochs", _epochs(run)
+    yield "Epochs", _epochs(run, recipe)
     yield "Slices in a step", str(_text(run.environment, "batch_size") or recipe.batch_size)
     yield "Averaged weights", "" if recipe.ema is None else f"decay {recipe.ema:g}"
     yield "Flips at test time", ", ".join(recipe.test_time_flips)
@@ -97,8 +104,8 @@ def _machine(run: RunFacts) -> Iterator[tuple[str, str]]:
     yield "Commit", _text(run.environment, "commit")
 
 
-def _epochs(run: RunFacts) -> str:
-    planned = run.recipe.total_epochs
+def _epochs(run: RunFacts, recipe: Recipe) -> str:
+    planned = recipe.total_epochs
     return f"{len(run.log)} of {planned}" if run.log and len(run.log) != planned else str(planned)
 
 

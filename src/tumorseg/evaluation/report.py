@@ -9,14 +9,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tumorseg import __version__
-from tumorseg.evaluation import figures, provenance
+from tumorseg.evaluation import figures, measure_figures, provenance
 from tumorseg.evaluation.cautions import cautions
+from tumorseg.evaluation.checklist import checklist
 from tumorseg.evaluation.class_rows import class_rows
 from tumorseg.evaluation.definitions import cut, values
 from tumorseg.evaluation.diagnosis import Diagnosis, diagnose
 from tumorseg.evaluation.facts import Example, RunFacts
 from tumorseg.evaluation.judgement import Judgement, PatientScore
+from tumorseg.evaluation.measure_words import reading
 from tumorseg.evaluation.overlay import Overlay, legend, overlay
+from tumorseg.evaluation.protocol_box import protocol_box
 from tumorseg.evaluation.selection import WEAK, failures, select
 from tumorseg.evaluation.sheet import write_sheet
 from tumorseg.files import write_text
@@ -26,6 +29,9 @@ __all__ = ["Example", "RunFacts", "write_report"]
 
 _WIDE, _NARROW = 1040, 350
 """Widths in pixels of the chart by institution, for a screen and for a phone; CSS shows one of them."""
+
+_BARS = 12
+"""Patients whose errors are drawn by kind, the worst first."""
 
 _UNSCORED = 2.0
 """Sorts patients without a Dice behind all others."""
@@ -115,10 +121,27 @@ def _context(run: RunFacts, judgement: Judgement, examples: Sequence[Example]) -
         "class_rows": class_rows(judgement.metrics),
         "institutions": any(patient.institution for patient in judgement.patients),
         "cases": cases,
+        "protocol": protocol_box(run, judgement.metrics),
+        "reading": reading(judgement),
+        "agreement": measure_figures.agreement(judgement),
+        "reliability": measure_figures.reliability_diagram(judgement.metrics),
+        "doubt": measure_figures.own_doubt(judgement),
+        "error_bars": {
+            name: measure_figures.error_bars([case.patient for case in cases[:_BARS]], width=width)
+            for name, width in (("wide", _WIDE), ("narrow", _NARROW))
+        },
+        "error_kinds": list(measure_figures.KINDS.values()),
+        "strata": {
+            name: measure_figures.forest(
+                judgement.metrics.get("strata", ()), headline.get("mean", math.nan), width=width
+            )
+            for name, width in (("wide", _WIDE), ("narrow", _NARROW))
+        },
+        "checklist": checklist(run, judgement.metrics),
         "facts": provenance.facts(run),
         "versions": provenance.versions(run),
         "command": provenance.command(run),
-        "recipe_yaml": dump_recipe(run.recipe),
+        "recipe_yaml": dump_recipe(run.recipe) if run.recipe else "",
     }
 
 

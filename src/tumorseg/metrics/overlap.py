@@ -116,6 +116,16 @@ def confusion_by_slice(predicted: NDArray[Any], reference: NDArray[Any]) -> Conf
     Raises:
         ShapeMismatch: the shapes differ, or the arrays are not three-dimensional.
     """
+    same_volumes(predicted, reference)
+    found, true = predicted != 0, reference != 0
+    tp = np.count_nonzero(found & true, axis=(1, 2)).astype(np.int64)
+    fp = np.count_nonzero(found, axis=(1, 2)).astype(np.int64) - tp
+    fn = np.count_nonzero(true, axis=(1, 2)).astype(np.int64) - tp
+    return Confusion(tp=tp, fp=fp, fn=fn, tn=found.shape[1] * found.shape[2] - tp - fp - fn)
+
+
+def same_volumes(predicted: NDArray[Any], reference: NDArray[Any]) -> None:
+    """Raise ShapeMismatch unless both masks are (slices, height, width) of one shape."""
     if predicted.shape != reference.shape:
         raise ShapeMismatch(
             f"the prediction's shape {predicted.shape} is not the reference's {reference.shape}",
@@ -123,11 +133,6 @@ def confusion_by_slice(predicted: NDArray[Any], reference: NDArray[Any]) -> Conf
         )
     if predicted.ndim != 3:
         raise ShapeMismatch(f"masks of shape {predicted.shape} are not (slices, height, width)")
-    found, true = predicted != 0, reference != 0
-    tp = np.count_nonzero(found & true, axis=(1, 2)).astype(np.int64)
-    fp = np.count_nonzero(found, axis=(1, 2)).astype(np.int64) - tp
-    fn = np.count_nonzero(true, axis=(1, 2)).astype(np.int64) - tp
-    return Confusion(tp=tp, fp=fp, fn=fn, tn=found.shape[1] * found.shape[2] - tp - fp - fn)
 
 
 def confusion(predicted: NDArray[Any], reference: NDArray[Any]) -> Confusion:
