@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from tumorseg.errors import ShapeMismatch
 from tumorseg.metrics.bootstrap import RESAMPLES, SEED, bootstrap_interval
+from tumorseg.metrics.detectable import detectable_difference, power_of
 from tumorseg.metrics.paired import holm, paired_difference, wilcoxon
 from tumorseg.metrics.unpaired import Ratio, unpaired_difference
+from tumorseg.metrics.variance import variance_split
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
@@ -141,3 +143,91 @@ def test_identical_patients_in_both_arms_give_an_interval_around_zero(scores):
     found = unpaired_difference(Ratio.mean(values), Ratio.mean(values), resamples=200)
     assert found.value == 0
     assert found.interval.low <= 1e-12 and found.interval.high >= -1e-12
+
+
+# Several seeds of one recipe
+
+
+def test_a_variance_split_agrees_with_the_table_by_hand():
+    # Patients' means 0.25, 0.45, 0.70 and seeds' means 0.5, 0.4333: MS patient 0.1016667, MS seed 1/150, MS rest 1/24.
+    found = variance_split([[0.2, 0.3], [0.4, 0.5], [0.9, 0.5]])
+    assert found.patient == pytest.approx((0.305 / 3 - 1 / 24) / 2)
+    assert found.rest == pytest.approx(1 / 24)
+    assert found.seed == 0 and found.clipped
+    assert found.mean_moves_by == pytest.approx(math.sqrt(1 / 72))
+    assert (found.patients, found.seeds, found.left_out) == (3, 2, 0)
+
+
+def test_what_adds_up_exactly_leaves_no_rest():
+    found = variance_split([[0.2, 0.3], [0.5, 0.6], [0.8, 0.9]])
+    assert (found.patient, found.seed, found.rest) == pytest.approx((0.09, 0.005, 0))
+    assert found.total == pytest.approx(0.095) and not found.clipped
+    assert found.mean_moves_by == pytest.approx(math.sqrt(0.005))
+
+
+def test_a_network_that_helps_in_one_fold_and_harms_in_another_is_seed_and_not_rest():
+    scores = [[0.2, 0.3], [0.5, 0.6], [0.4, 0.3], [0.7, 0.6]]
+    assert variance_split(scores, [0, 0, 1, 1]).seed == pytest.approx(0.005)
+    assert variance_split(scores, [0, 0, 1, 1]).rest == pytest.approx(0)
+    assert variance_split(scores).seed == 0
+
+
+def test_simulated_components_are_found_again():
+    random = np.random.default_rng(5)
+    folds = np.repeat(np.arange(5), [14, 12, 12, 11, 11])
+    patients = random.normal(0.85, 0.10, (300, 60, 1))
+    networks = random.normal(0, 0.04, (300, 5, 4))[:, folds]
+    scores = patients + networks + random.normal(0, 0.05, (300, 60, 4))
+    found = [variance_split(one, folds) for one in scores]
+    assert np.mean([one.patient for one in found]) == pytest.approx(0.10**2, rel=0.05)
+    assert np.mean([one.seed for one in found]) == pytest.approx(0.04**2, rel=0.08)
+    assert np.mean([one.rest for one in found]) == pytest.approx(0.05**2, rel=0.03)
+
+
+def test_how_far_the_mean_moves_is_what_training_again_shows():
+    random = np.random.default_rng(6)
+    folds = np.repeat(np.arange(5), 12)
+    patients = random.normal(0.85, 0.10, (1, 60, 1))
+    scores = patients + random.normal(0, 0.04, (400, 5, 3))[:, folds] + random.normal(0, 0.05, (400, 60, 3))
+    expected = np.mean([variance_split(one, folds).mean_moves_by ** 2 for one in scores])
+    assert expected == pytest.approx(scores.mean(axis=1).var(), rel=0.12)
+
+
+def test_one_seed_or_lone_patients_tell_nothing_of_variances():
+    assert math.isnan(variance_split([[0.5], [0.6]]).seed)
+    assert math.isnan(variance_split([[0.5, 0.6], [0.6, 0.7]], [0, 1]).rest)
+    found = variance_split([[0.5, 0.6], [math.nan, 0.7], [0.1, 0.3]])
+    assert (found.patients, found.left_out) == (2, 1)
+    with pytest.raises(ShapeMismatch, match="do not belong together"):
+        variance_split([[0.5, 0.6]], [0, 1])
+
+
+# How small a difference shows
+
+
+def test_the_power_of_a_paired_t_test_agrees_with_the_textbook():
+    # G*Power and Cohen (1988): half a standard deviation needs 34 pairs for 80 % at the 5 % level, where it has 0.808.
+    assert power_of(0.5, 1, 34, efficiency=1) == pytest.approx(0.808, abs=5e-4)
+    assert detectable_difference(1, 34, efficiency=1) < 0.5 < detectable_difference(1, 33, efficiency=1)
+
+
+@pytest.mark.parametrize("patients", [13, 88])
+def test_the_smallest_difference_is_found_four_times_in_five(patients):
+    random = np.random.default_rng(8)
+    smallest = detectable_difference(0.05, patients)
+    found = [wilcoxon(random.normal(smallest, 0.05, patients)) < 0.05 for _ in range(1000)]
+    assert np.mean(found) == pytest.approx(0.80, abs=0.04)
+
+
+@pytest.mark.parametrize(("deviation", "patients"), [(0.1, 4), (0.03, 17), (0.2, 88), (0.5, 1000)])
+def test_more_patients_and_less_scatter_show_smaller_differences(deviation, patients):
+    smallest = detectable_difference(deviation, patients)
+    assert detectable_difference(deviation, patients + 10) < smallest
+    assert detectable_difference(2 * deviation, patients) == pytest.approx(2 * smallest, rel=1e-4)
+    assert detectable_difference(deviation, patients, comparisons=3) > smallest
+    assert power_of(smallest, deviation, patients) == pytest.approx(0.8, abs=1e-4)
+
+
+def test_without_scatter_or_patients_no_difference_is_promised():
+    assert detectable_difference(0.0, 20) == 0
+    assert math.isnan(detectable_difference(math.nan, 20)) and math.isnan(detectable_difference(0.1, 1))

@@ -35,7 +35,7 @@ def judged(arm: Arm, parts: Sequence[str], data: Path, store: Store, *, progress
 def evaluation_of(arm: Arm, part: str, data: Path, store: Store, *, progress: Progress = silent) -> Path:
     """The folder of an arm's evaluation of one part; see `judged`."""
     model = read_model(arm.run).spec.model_dump(mode="json")
-    for path in sorted((arm.run / "evaluation").glob("*/metrics.json")):
+    for path in sorted((arm.run / "evaluation").glob("[!.]*/metrics.json")):
         if _is_of(path, part, model, store.digest):
             logger.info("%s: the evaluation on %s is there", arm.label, part)
             return path.parent

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tumorseg.datasets.split import read_split
+from tumorseg.datasets.split import Split, read_split
 from tumorseg.datasets.store import prepare
 from tumorseg.errors import ModelError, OutputError, TrainingError
 from tumorseg.evaluation.evaluate import read_log
@@ -38,6 +38,7 @@ class Terms:
         folder: where the run folders lie, one for each label.
         minutes: training time that each recipe's epochs are fitted to; None keeps the recipes' epochs.
         fold, folds: fold `fold` of `folds` is the test part; None takes the recipe's shares.
+        split: who trains, chooses and is tested, instead of a fold or the recipe's shares.
         device: auto, cpu or cuda.
         command: what the user typed, for the record.
         show_bar: show the training's progress bar, for a terminal.
@@ -51,6 +52,7 @@ class Terms:
     device: str = "auto"
     command: Sequence[str] = ()
     show_bar: bool = False
+    split: Split | None = None
 
 
 def train_missing(entry: Entry, terms: Terms, *, progress: Progress = silent) -> Path:
@@ -87,6 +89,7 @@ def train_missing(entry: Entry, terms: Terms, *, progress: Progress = silent) ->
             run,
             fold=terms.fold,
             folds=terms.folds,
+            split=terms.split,
             resume=state == "started",
             device=terms.device,
             command=terms.command,
@@ -146,7 +149,7 @@ def _refuse_other(run: Path, entry: Entry, terms: Terms, progress: Progress) -> 
     minutes = _budgets(terms.folder).get(entry.label, {}).get("minutes")
     if minutes != terms.minutes or not (trained == wanted or (minutes and same_but_epochs(trained, wanted))):
         raise OutputError(f"{run} was trained with another recipe or other --minutes", next_step=next_step)
-    split = make_split(store, entry.recipe.split, fold=terms.fold, folds=terms.folds)
+    split = terms.split or make_split(store, entry.recipe.split, fold=terms.fold, folds=terms.folds)
     if dict(read_split(run / "split.csv").parts) != dict(split.parts):
         raise OutputError(f"{run} was trained on another split", next_step=next_step)
 
@@ -203,6 +206,7 @@ def _probe(entry: Entry, terms: Terms, epochs: int, progress: Progress) -> tuple
             Path(place) / "run",
             fold=terms.fold,
             folds=terms.folds,
+            split=terms.split,
             device=terms.device,
             progress=progress,
         )
