@@ -221,9 +221,9 @@ def test_a_file_that_fails_is_listed_and_the_rest_is_done(scans: Path, tmp_path:
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.zeros((32, 32, 3), np.uint16), "uint16, not 8-bit"),
         (np.zeros((32, 32, 4), np.uint8), "4 unnamed channels"),
-        (np.zeros((32, 32, 3), np.float32), "float32, not 8-bit"),
+        (np.zeros((32, 32, 3), np.complex64), "complex64"),
+        (np.full((32, 32, 3), np.nan, np.float32), "NaN"),
     ],
 )
 def test_pixels_of_another_kind_are_refused_by_name(
@@ -231,10 +231,10 @@ def test_pixels_of_another_kind_are_refused_by_name(
 ) -> None:
     tifffile.imwrite(tmp_path / "odd.tif", pixels, photometric="rgb")
     done = segment(tmp_path / "odd.tif", "--output", tmp_path / "out", "--model", model)
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert message in done.stderr
     assert "odd.tif" in done.stderr
-    assert tree(tmp_path / "out") == ["summary.csv", "summary.json"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_slice_of_another_size_is_left_out_and_listed(scans: Path, tmp_path: Path, model: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading the scans that were named: what cannot be read is listed, and the rest goes on."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import numpy as np
 
 from tumorseg.errors import DataError, FormatError, TumorsegError
 from tumorseg.formats import Header
+from tumorseg.formats.volume import Volume, join_sequences
 from tumorseg.inference.inputs import Failure, InputScan
 from tumorseg.inference.scratch import allocate
-from tumorseg.inference.sequences import name_channels
+from tumorseg.inference.sequence_choice import NO_CHOICE, SequenceChoice
+from tumorseg.inference.sequences import UNNAMED, name_channels, pick_channels
 from tumorseg.scan import Pixels, Scan
 
 
@@ -20,7 +23,7 @@ class Loaded:
 
     Attributes:
         scan: without the slices that could not be read; None where none could.
-        targets: the mask of each source of `scan`, relative to the output folder.
+        targets: its masks, relative to the output folder: of each source of `scan`, or one for all.
         warnings: one line each.
         failures: the files that could not be read.
     """
@@ -31,37 +34,101 @@ class Loaded:
     failures: tuple[Failure, ...] = ()
 
 
-def load(entry: InputScan) -> Loaded:
-    """Read one input scan; nothing that is wrong with its files raises."""
+def load(
+    entry: InputScan,
+    *,
+    choice: SequenceChoice = NO_CHOICE,
+    wanted: Sequence[str] = UNNAMED,
+    named: Callable[[str], str] = str,
+) -> Loaded:
+    """Read one input scan; nothing that is wrong with its files raises.
+
+    Args:
+        entry: what `find_inputs` lists.
+        choice: which channel is which sequence.
+        wanted: the model's channels.
+        named: gives files the names in messages that people know them by.
+    """
     failures: dict[Path, str] = {}
     try:
-        _refuse_doubled(entry)
-        headers = _headers(entry, failures)
-        pixels, kept = _pixels(entry, headers, failures)
-        pixels, channels, warnings = name_channels(pixels, where=str(entry.sources[kept[0]]))
+        if entry.problem:
+            raise DataError(entry.problem)
+        if entry.slice_numbers:
+            volume, kept = _slices(entry, failures)
+        else:
+            volume, kept = _volume(entry), list(range(len(entry.sources)))
+        _refuse_odd(volume.pixels, str(entry.sources[kept[0]]))
+        pixels, channels, warnings = _sequences(volume, entry, choice, wanted)
     except TumorsegError as error:
-        failures = {**dict.fromkeys(entry.sources, str(error)), **failures}
-        return Loaded(None, failures=_listed(failures))
+        # A series that cannot be read is one failure, not one for each of its files.
+        concerned = entry.sources if entry.slice_numbers else entry.sources[:1]
+        failures = {**dict.fromkeys(concerned, str(error)), **failures}
+        return Loaded(None, failures=_listed(failures, named))
+    warnings = (*volume.warnings, *warnings)
     if failures:
         lost = len(failures)
-        warnings = (
-            *warnings,
-            f"{lost} slice{'s' * (lost != 1)} could not be read and {'are' if lost > 1 else 'is'} missing",
-        )
+        verb = "are" if lost > 1 else "is"
+        warnings = (*warnings, f"{lost} slice{'s' * (lost != 1)} could not be read and {verb} missing")
     scan = Scan(
         id=entry.id,
         patient=entry.id,
         channels=channels,
         read_pixels=lambda: pixels,
         slice_numbers=tuple(entry.slice_numbers[index] for index in kept) if entry.slice_numbers else (),
-        sources=tuple(entry.sources[index] for index in kept),
+        sources=volume.sources or entry.sources,
+        geometry=volume.geometry,
     )
-    return Loaded(scan, tuple(entry.targets[index] for index in kept), warnings, _listed(failures))
+    each = len(entry.targets) == len(entry.sources)
+    targets = tuple(entry.targets[index] for index in kept) if each else entry.targets
+    return Loaded(scan, targets, tuple(map(named, warnings)), _listed(failures, named))
+
+
+def _sequences(
+    volume: Volume, entry: InputScan, choice: SequenceChoice, wanted: Sequence[str]
+) -> tuple[Pixels, tuple[str, ...], tuple[str, ...]]:
+    """The channels with their names: as the caller named them, as the file does, or as unnamed ones are taken."""
+    where = str(entry.sources[0])
+    if choice.indices:
+        return *pick_channels(volume.pixels, choice.indices, where=where), ()
+    if volume.channel_names:
+        return volume.pixels, tuple(name.lower() for name in volume.channel_names), ()
+    pixels, channels, warnings = name_channels(volume.pixels, where=where, wanted=wanted)
+    hint = f", though the file says '{volume.description}'" if volume.description else ""
+    return pixels, channels, tuple(warning + hint for warning in warnings)
+
+
+def _volume(entry: InputScan) -> Volume:
+    """A scan of one file, of one series, or of several sequences."""
+    if not entry.sequences:
+        return _read(entry, entry.sources)
+    return join_sequences({name: _read(entry, files) for name, files in entry.sequences})
+
+
+def _read(entry: InputScan, files: Sequence[Path]) -> Volume:
+    if entry.format.read_volume is not None:
+        return entry.format.read_volume(files)
+    return Volume(entry.format.read(files[0]), sources=tuple(files))
+
+
+def _refuse_odd(pixels: Pixels, where: str) -> None:
+    """Raise FormatError where pixels are no real numbers, or numbers without a value."""
+    if pixels.dtype.kind not in "uif":
+        raise FormatError(f"{where} holds {pixels.dtype} values", next_step="convert it to 8 or 16 bits a channel")
+    if pixels.dtype.kind == "f" and not all(np.isfinite(frame).all() for frame in pixels):
+        raise FormatError(f"{where} holds numbers without a value (NaN or infinite)", next_step="replace them")
+
+
+def _slices(entry: InputScan, failures: dict[Path, str]) -> tuple[Volume, list[int]]:
+    """Numbered files as one volume, and the indices of those that could be read."""
+    _refuse_doubled(entry)
+    headers = _headers(entry, failures)
+    pixels, kept = _pixels(entry, headers, failures)
+    return Volume(pixels, sources=tuple(entry.sources[index] for index in kept)), kept
 
 
 def _refuse_doubled(entry: InputScan) -> None:
     """Two files for one slice, such as x_1 and x_01: which one is meant cannot be known."""
-    number, times = Counter(entry.slice_numbers).most_common(1)[0] if entry.slice_numbers else (0, 1)
+    number, times = Counter(entry.slice_numbers).most_common(1)[0]
     if times > 1:
         twice = [path.name for path, named in zip(entry.sources, entry.slice_numbers, strict=True) if named == number]
         raise DataError(
@@ -75,9 +142,7 @@ def _headers(entry: InputScan, failures: dict[Path, str]) -> dict[int, Header]:
     for index, path in enumerate(entry.sources):
         try:
             header = entry.format.header(path)
-            if header.dtype != np.uint8:
-                raise FormatError(f"{path} is {header.dtype}, not 8-bit", next_step="convert it to 8 bits a channel")
-            if entry.slice_numbers and header.slices != 1:
+            if header.slices != 1:
                 raise FormatError(
                     f"{path} has {header.slices} pages, but its name says that it is one slice",
                     next_step="give it a name without a number at its end",
@@ -101,27 +166,25 @@ def _headers(entry: InputScan, failures: dict[Path, str]) -> dict[int, Header]:
 def _pixels(entry: InputScan, headers: dict[int, Header], failures: dict[Path, str]) -> tuple[Pixels, list[int]]:
     """Slices one after the other, and the indices of the sources that they are of."""
     first = next(iter(headers.values()))
-    pixels = allocate((first.slices * len(headers), *first.shape[1:]), first.dtype)
+    pixels = allocate((len(headers), *first.shape[1:]), first.dtype)
     kept: list[int] = []
-    filled = 0
     for index in headers:
         path = entry.sources[index]
         try:
-            slices = entry.format.read(path)
+            pixels[len(kept)] = entry.format.read(path)[0]
         except TumorsegError as error:
             failures[path] = str(error)
             continue
-        pixels[filled : filled + first.slices] = slices
-        filled += first.slices
         kept.append(index)
     if not kept:
         raise DataError(f"no slice of {entry.id} can be read", next_step="copy or export its files again")
-    return pixels[:filled], kept
+    return pixels[: len(kept)], kept
 
 
 def _in_words(header: Header) -> str:
-    return f"{header.width} x {header.height} with {header.channels} channel{'s' * (header.channels != 1)}"
+    kind = "" if header.dtype == np.uint8 else f" of {header.dtype}"
+    return f"{header.width} x {header.height} with {header.channels} channel{'s' * (header.channels != 1)}{kind}"
 
 
-def _listed(failures: dict[Path, str]) -> tuple[Failure, ...]:
-    return tuple(Failure(path, reason) for path, reason in sorted(failures.items()))
+def _listed(failures: dict[Path, str], named: Callable[[str], str]) -> tuple[Failure, ...]:
+    return tuple(Failure(Path(named(str(path))), named(reason)) for path, reason in sorted(failures.items()))

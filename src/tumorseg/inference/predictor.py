@@ -184,7 +184,10 @@ class Predictor:
             threshold=self.spec.threshold,
             cleaning=self.spec.postprocessing,
         )
-        numbers = measure(mask, probability=task.probability, spacing=task.scan.spacing)
+        scan = task.scan
+        numbers = measure(
+            mask, probability=task.probability, spacing=scan.spacing, geometry=scan.geometry, pixels=scan.pixels
+        )
         warnings = task.warnings
         if numbers["tumour_voxels"] == 0:
             warnings = (*warnings, "no tumour was found")

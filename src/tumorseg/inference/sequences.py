@@ -1,6 +1,6 @@
 """Which of a scan's channels is which sequence, and what stands in for one that is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,31 +13,58 @@ UNNAMED = ("pre", "flair", "post")
 _IN_WORDS = {"pre": "pre-contrast", "post": "post-contrast"}
 
 
-def name_channels(pixels: Pixels, *, where: str) -> tuple[Pixels, tuple[str, ...], tuple[str, ...]]:
+def name_channels(
+    pixels: Pixels, *, where: str, wanted: Sequence[str] = UNNAMED
+) -> tuple[Pixels, tuple[str, ...], tuple[str, ...]]:
     """Name the channels of a file that does not name them itself.
 
     Args:
         pixels: (slices, height, width, channels).
         where: the file, for the error.
+        wanted: the model's channels.
 
     Returns:
         The pixels of the channels that say something, their names, and warnings: three unnamed channels are pre,
-        FLAIR and post; one, or three equal ones, is FLAIR, with a warning.
+        FLAIR and post; one, or three equal ones, is FLAIR, with a warning. To a model of a single channel, one
+        unnamed channel is that.
 
     Raises:
         DataError: another number of channels.
     """
     count = pixels.shape[-1]
+    if count == 1 and len(wanted) == 1:
+        return pixels, tuple(wanted), ()
     if count == 1:
         return pixels, ("flair",), ("the only channel is taken for FLAIR",)
     if count != len(UNNAMED):
         raise DataError(
             f"{where} has {count} unnamed channels, not 1 or 3",
-            next_step="keep pre-contrast, FLAIR and post-contrast in this order, or FLAIR alone",
+            next_step="say which is which, counted from 0, such as --channels pre=0 flair=1 post=2",
         )
     if all(_all_equal(frame) for frame in pixels):
         return pixels[..., :1], ("flair",), ("its three channels are equal and taken for FLAIR",)
     return pixels, UNNAMED, ()
+
+
+def pick_channels(pixels: Pixels, indices: Mapping[str, int], *, where: str) -> tuple[Pixels, tuple[str, ...]]:
+    """The channels of a file that `--channels` names by their index, and their names.
+
+    Args:
+        pixels: (slices, height, width, channels).
+        indices: by the name of the sequence, from 0.
+        where: the file, for the error.
+
+    Raises:
+        DataError: the file has fewer channels.
+    """
+    count = pixels.shape[-1]
+    for name, index in indices.items():
+        if index >= count:
+            raise DataError(
+                f"{where} has {count} channel{'s' * (count != 1)}, counted from 0, and no {name}={index}",
+                next_step="check --channels",
+            )
+    return pixels[..., list(indices.values())], tuple(indices)
 
 
 def choose_channels(named: Sequence[str], wanted: Sequence[str], *, where: str) -> tuple[list[int], tuple[str, ...]]:
