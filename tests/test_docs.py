@@ -57,9 +57,10 @@ def test_the_phantom_commands_of_the_readme_work(
         assert run(expand(shlex.split(line)[1:])) == 0, capsys.readouterr().err
 
 
-def test_the_readme_has_the_two_commands() -> None:
+def test_the_readme_has_the_commands_that_set_all_up() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "\npip install -c constraints.txt '.[train]' && tumorseg demo\n" in text
+    assert "\npip install -c constraints.txt . && tumorseg demo\n" in text
+    assert "\npip install -c constraints.txt '.[train]' && tumorseg demo --train\n" in text
     assert "\npip install -c constraints.txt -e '.[dev]' && pytest\n" in text
 
 

@@ -10,13 +10,13 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from tumorseg.errors import ModelError
 from tumorseg.files import digest_file, write_text
+from tumorseg.inference.catalogue import SPEC_NAME, find_model
 from tumorseg.recipe import Cleaning, Filter, Normalization, Part
 
-SPEC_NAME = "model.json"
 ONNX_NAME = "model.onnx"
 MAX_SPEC_BYTES = 16 * 2**20
 
-_NEXT = "give a run folder, its model folder, or a model.json"
+_NEXT = "give a run folder, its model folder, a model.json, or a name of: tumorseg models"
 _WEIGHTS = re.compile(r"[A-Za-z0-9][\w.-]*\.(onnx|safetensors)")
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -96,16 +96,17 @@ class Model:
         return tuple(self.folder / name for name in names)
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: str | Path) -> Model:
     """Open a model and check that its files are the ones that it was written with.
 
     Args:
-        path: a run folder (with model/ in it), a model folder, or a model.json.
+        path: a run folder (with model/ in it), a model folder, a model.json, or the name of a model that comes with
+            the package.
 
     Raises:
         ModelError: it is none of these, or a file is missing or is not the one that model.json vouches for.
     """
-    spec_path = _find_spec(Path(path))
+    spec_path = _find_spec(find_model(path))
     spec = _read_spec(spec_path)
     for name, expected in spec.files.items():
         if not _WEIGHTS.fullmatch(name):
@@ -143,8 +144,6 @@ def _find_spec(path: Path) -> Path:
                     next_step=f"go on with: tumorseg train --output {path} --resume",
                 )
             raise ModelError(f"{path} is not a model: there is no {SPEC_NAME} in it", next_step=_NEXT)
-        if not path.exists():
-            raise ModelError(f"model {path} does not exist", next_step=_NEXT)
     except OSError as error:
         raise ModelError(f"model {path} cannot be read: {error.strerror}", next_step="check the path") from error
     if not path.is_file() or path.suffix != ".json":

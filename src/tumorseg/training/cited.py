@@ -1,0 +1,130 @@
+"""The evaluations that a model card cites: their scores, and the failures that they show."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tumorseg.errors import ModelError
+from tumorseg.inference.model import ModelSpec
+
+WEAK = 0.7
+"""Below this Dice a patient's outline needs more than a touch."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation that a card cites.
+
+    Attributes:
+        metrics: the content of its metrics.json.
+        dice: of each patient.
+    """
+
+    metrics: Mapping[str, Any]
+    dice: tuple[float, ...]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """How it was made."""
+        found: Mapping[str, Any] = self.metrics["protocol"]
+        return found
+
+    def is_of(self, spec: ModelSpec) -> bool:
+        """Whether it judged a model of this name, threshold and so on, and, where it says so, of these files."""
+        known = self.protocol.get("model", {})
+        model = spec.model_dump(mode="json")
+        return bool(known) and _holds(model, known)
+
+
+def _holds(whole: Any, part: Any) -> bool:
+    """Whether all that `part` says stands in `whole`; an evaluation of an older version says less."""
+    if isinstance(part, Mapping):
+        return isinstance(whole, Mapping) and all(_holds(whole.get(key), value) for key, value in part.items())
+    return bool(whole == part)
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read metrics.json and patients.csv of an evaluation.
+
+    Raises:
+        ModelError: they are not there, or damaged.
+    """
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        with open(folder / "patients.csv", newline="", encoding="utf-8") as file:
+            dice = tuple(float(row["dice"]) for row in csv.DictReader(file) if row["dice"])
+        _ = metrics["dice_patient"]["mean"], metrics["dice_pooled"], metrics["protocol"]["part"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder} is no evaluation: its metrics.json or patients.csv is missing or damaged",
+            next_step="give a folder that tumorseg evaluate wrote",
+        ) from error
+    return Evaluation(metrics, dice)
+
+
+def evaluations_of(run: Path) -> tuple[Evaluation, ...]:
+    """A run's evaluations on patients that it was not trained on, as they are, augmented ones left out."""
+    found = [read_evaluation(path.parent) for path in sorted((run / "evaluation").glob("[!.]*/metrics.json"))]
+    unseen = ("test", "val", "external")
+    return tuple(each for each in found if each.protocol["part"] in unseen and not each.protocol.get("change"))
+
+
+def row_of(evaluation: Evaluation, judged_as: ModelSpec) -> dict[str, Any]:
+    """An evaluation as the card shows it, numbers as text; "" where one is missing."""
+    metrics, protocol = evaluation.metrics, evaluation.protocol
+    dice = metrics["dice_patient"]
+    low, high = dice.get("ci95") or (None, None)
+    own = evaluation.is_of(judged_as)
+    readings = protocol.get("test_readings")
+    note = (
+        "" if own else f"Those on {protocol.get('dataset')} are of the run {protocol.get('run')}, not of these weights."
+    )
+    if readings:
+        note += f" The test patients had been looked at {readings} time{'s' * (readings != 1)} by then."
+    if leaked := protocol.get("trained_on"):
+        note += f" {len(leaked)} of the scans were trained on."
+    return {
+        "part": protocol["part"],
+        "dataset": protocol.get("dataset", ""),
+        "run": protocol.get("run", ""),
+        "own": own,
+        "patients": dice.get("n", metrics.get("patients")),
+        "dice": _down(dice["mean"]),
+        "low": _down(low),
+        "high": _up(high),
+        "median": _down(dice.get("median")),
+        "pooled": _down(metrics["dice_pooled"]),
+        "lone": _down(metrics.get("single_slice", {}).get("dice_patient", {}).get("mean")),
+        "precision": _down(metrics.get("precision")),
+        "recall": _down(metrics.get("recall")),
+        "note": note.strip(),
+    }
+
+
+def seen_failures(evaluations: Sequence[Evaluation]) -> Iterable[str]:
+    """What the evaluations show."""
+    for each in evaluations:
+        metrics, where = each.metrics, f"{each.protocol.get('dataset')}, {each.protocol['part']}"
+        if scored := [value for value in each.dice if math.isfinite(value)]:
+            weak = sum(value < WEAK for value in scored)
+            lowest = _down(min(scored))
+            yield f"{where}: Dice below {WEAK:g} in {weak} of {len(scored)} patients; the lowest is {lowest}."
+        precision, recall = metrics.get("precision"), metrics.get("recall")
+        if precision is not None and recall is not None:
+            which = "marks too little" if recall < precision else "marks too much"
+            yield f"{where}: it rather {which}: precision {_down(precision)}, recall {_down(recall)}."
+        if (empty := metrics.get("empty_slice_fpr")) is not None:
+            yield f"{where}: something is marked in {100 * empty:.1f} % of the slices without tumour."
+
+
+def _down(value: float | None) -> str:
+    """Three decimals, cut rather than rounded, so that no digit flatters."""
+    return "" if value is None or not math.isfinite(value) else f"{math.floor(value * 1000 + 1e-6) / 1000:.3f}"
+
+
+def _up(value: float | None) -> str:
+    return "" if value is None or not math.isfinite(value) else f"{math.ceil(value * 1000 - 1e-6) / 1000:.3f}"

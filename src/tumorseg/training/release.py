@@ -1,0 +1,262 @@
+"""A run's model as files for others: graphs or weights, model.json, a card and the licence's notice."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from tumorseg.datasets.split import Split, read_split
+from tumorseg.datasets.store import prepare
+from tumorseg.errors import ModelError, TumorsegError
+from tumorseg.files import atomic_folder, digest_file, refuse_existing, write_text
+from tumorseg.inference.installed import CARD
+from tumorseg.inference.model import Model, ModelSpec, read_model, write_spec
+from tumorseg.inference.predictor import Predictor
+from tumorseg.inference.run_folder import read_environment
+from tumorseg.inference.torch_runtime import TorchRuntime
+from tumorseg.networks import build_network
+from tumorseg.networks.state_file import read_state
+from tumorseg.progress import Progress, silent
+from tumorseg.recipe import Recipe
+from tumorseg.recipe_file import dump_recipe, load_recipe
+from tumorseg.scan import Scan
+from tumorseg.training.card import model_card
+from tumorseg.training.cited import evaluations_of, read_evaluation
+from tumorseg.training.contract import network_contract, raw_contract, write_contract
+from tumorseg.training.data_licences import LICENCE_NAME, licence_notice
+from tumorseg.training.export import write_safetensors
+from tumorseg.training.half import halve_weights
+from tumorseg.training.parity import (
+    Parity,
+    Way,
+    enough,
+    measure_parity,
+    phantom_scans,
+    raw_graph_way,
+    refuse_disparity,
+)
+from tumorseg.training.raw_graph import write_raw_graph
+
+logger = logging.getLogger(__name__)
+
+To = Literal["onnx", "safetensors"]
+Weights = Literal["float16", "float32"]
+
+WEIGHTS_NAME = "weights.safetensors"
+RAW_NAME = "raw-slices.onnx"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What an export reads of a run.
+
+    Attributes:
+        model: the run's own.
+        networks: files of weights, one a member of an ensemble.
+    """
+
+    folder: Path
+    model: Model
+    recipe: Recipe
+    split: Split
+    networks: tuple[Path, ...]
+
+    def network(self, index: int) -> nn.Module:
+        """One of the networks, with its trained weights."""
+        spec = self.model.spec
+        built = build_network(self.recipe.network, channels=len(spec.channels), classes=spec.logits, pretrained=False)
+        try:
+            built.load_state_dict(read_state(self.networks[index]))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self.networks[index]} does not hold the weights of the network in recipe.yaml",
+                next_step="restore the run as it was trained",
+            ) from error
+        return built.eval()
+
+
+def export_run(
+    run: Path,
+    to: To,
+    output: Path,
+    *,
+    data: Path | None = None,
+    evaluation: Path | None = None,
+    name: str = "",
+    weights: Weights = "float16",
+    raw: bool = True,
+    progress: Progress = silent,
+) -> tuple[Parity, ...]:
+    """Write a run's model into a new folder, and measure that it computes what was trained; else write nothing.
+
+    `onnx` gives model.onnx, the plain network that `Predictor` computes, and raw-slices.onnx, which takes a raw
+    slice and the scan's constants; both carry their contract as metadata. `safetensors` gives weights.safetensors in
+    float32 and recipe.yaml, to go on training from. Beside either lie model.json, MODEL_CARD.md and, where the data's
+    licence is known, LICENSE.
+
+    Args:
+        run: a folder that `tumorseg train` wrote.
+        to: what kind of files.
+        output: a folder that is new or empty.
+        data: the data set whose slices the masks are compared on; None takes that of the training, and synthetic
+            heads where it is gone.
+        evaluation: whose scores the card cites; None takes all of the run's on patients that were not trained on.
+        name: of the model; "" keeps the run's.
+        weights: how the graphs store them; they compute in float32 either way.
+        raw: write the graph for raw slices.
+        progress: watches the comparison.
+
+    Returns:
+        What was compared with what, and how they differ.
+
+    Raises:
+        ModelError: `run` has no whole model, or the export does not compute what was trained.
+        DataError: `data` cannot be read.
+        OutputError: `output` is not empty or cannot be written.
+    """
+    refuse_existing(output)
+    opened = _open(Path(run))
+    cited = (read_evaluation(evaluation),) if evaluation is not None else evaluations_of(opened.folder)
+    if not cited:
+        logger.warning("%s has not been judged: the card will say so; judge it: tumorseg evaluate %s", run, run)
+    spec = opened.model.spec.model_copy(update={"name": name} if name else {})
+    with atomic_folder(output) as folder:
+        if to == "onnx":
+            spec, graph = _write_graphs(folder, opened, spec, weights=weights, raw=raw)
+            scans, where = _scans(opened, data, progress)
+            parity = _compare(opened, Model(spec, folder), graph, scans, weights, progress)
+            for each in parity:
+                logger.info("%s", each)
+            refuse_disparity(parity)
+        else:
+            spec = _write_weights(folder, opened, spec)
+            parity, where = (), "value by value,"
+        write_spec(folder, spec)
+        lines = [str(each) for each in parity] or ["The weights are those of the run, bit for bit."]
+        card = model_card(
+            spec,
+            opened.recipe,
+            read_environment(opened.folder),
+            judged_as=opened.model.spec,
+            patients=_patients(opened),
+            evaluations=cited,
+            parity=lines,
+            parity_on=where,
+        )
+        write_text(folder / CARD, card)
+        if notice := licence_notice(spec.data_licence):
+            write_text(folder / LICENCE_NAME, notice)
+    return parity
+
+
+def _open(run: Path) -> _Run:
+    model = read_model(run)
+    if not (run / "recipe.yaml").is_file() or model.folder != run / "model":
+        raise ModelError(f"{run} is no run folder", next_step="give a folder that tumorseg train wrote")
+    if model.spec.members:
+        networks = tuple(run / "members" / str(n) / "model" / WEIGHTS_NAME for n in range(len(model.spec.members)))
+    else:
+        networks = (model.folder / WEIGHTS_NAME,)
+    if missing := [path for path in networks if not path.is_file()]:
+        raise ModelError(
+            f"{missing[0]} is missing, so that the export cannot be compared with the network",
+            next_step="restore the run as it was trained",
+        )
+    return _Run(run, model, load_recipe(run / "recipe.yaml"), read_split(run / "split.csv"), networks)
+
+
+def _write_graphs(
+    folder: Path, run: _Run, spec: ModelSpec, *, weights: Weights, raw: bool
+) -> tuple[ModelSpec, Path | None]:
+    """The graphs; gives the spec that vouches for them, and the graph for raw slices."""
+    contract = network_contract(spec)
+    for source in run.model.graphs:
+        target = folder / source.name
+        if weights == "float16":
+            halve_weights(source, target)
+        else:
+            target.write_bytes(source.read_bytes())
+        write_contract(target, {**contract, "weights": weights})
+    graphs = [source.name for source in run.model.graphs]
+    graph = None
+    if raw:
+        graph = folder / RAW_NAME
+        write_raw_graph(graph, [folder / each for each in graphs], spec)
+        write_contract(graph, {**raw_contract(spec), "weights": weights})
+    names = [*graphs, RAW_NAME] if raw else graphs
+    return spec.model_copy(update={"files": {each: digest_file(folder / each) for each in names}}), graph
+
+
+def _write_weights(folder: Path, run: _Run, spec: ModelSpec) -> ModelSpec:
+    """The weights in float32, read back and compared; gives the spec that vouches for them."""
+    names = [f"member-{n}.safetensors" for n in range(len(run.networks))] if spec.members else [WEIGHTS_NAME]
+    for index, name in enumerate(names):
+        state = run.network(index).state_dict()
+        write_safetensors(folder / name, state)
+        written = read_state(folder / name)
+        if set(written) != set(state) or not all(torch.equal(written[key], state[key]) for key in state):
+            raise ModelError(f"{name} does not hold the weights that were written", next_step="try another disk")
+    write_text(folder / "recipe.yaml", dump_recipe(run.recipe))
+    return spec.model_copy(update={"members": (), "files": {name: digest_file(folder / name) for name in names}})
+
+
+def _scans(run: _Run, data: Path | None, progress: Progress) -> tuple[list[Scan], str]:
+    """The scans to compare on, and what they are: the run's validation patients where its data is there."""
+    spec, environment = run.model.spec, read_environment(run.folder)
+    try:
+        store = prepare(data if data is not None else Path(environment.get("data", "unknown")), progress=progress)
+    except (TumorsegError, OSError) as error:
+        if data is not None:
+            raise
+        logger.warning("the data of the training cannot be read (%s); compared on synthetic heads", error)
+        scans = phantom_scans(spec.channels)
+        return scans, f"on {sum(len(scan.pixels) for scan in scans)} synthetic slices (the data was not at hand)"
+    validation = set(run.split.patients("val")) if run.split.unit == "patient" else set()
+    known = [scan for scan in store.scans if scan.patient in validation]
+    chosen = enough(known or store.scans)
+    count = sum(len(scan.pixels) for scan in chosen)
+    of = "of validation patients " if known else ""
+    return chosen, f"on {count} slices {of}of {store.name}"
+
+
+def _compare(
+    run: _Run, shipped: Model, raw: Path | None, scans: list[Scan], weights: Weights, progress: Progress
+) -> tuple[Parity, ...]:
+    """Each network in torch with its graph; where weights were rounded, with them unrounded; and the raw graph."""
+    ways: dict[str, Way] = {}
+    pairs: list[tuple[str, str]] = []
+    graph = f"the graph ({weights} weights)"
+    for index in range(len(run.networks)):
+        of = f" of member {index}" if len(run.networks) > 1 else ""
+        member = _alone(shipped, index)
+        ways[f"torch{of}"] = Predictor(member, runtime=TorchRuntime(run.network(index))).probabilities
+        ways[f"{graph}{of}"] = Predictor(member).probabilities
+        pairs.append((f"torch{of}", f"{graph}{of}"))
+    whole = graph
+    if len(run.networks) > 1:
+        whole = f"{graph}, all members"
+        ways[whole] = Predictor(shipped).probabilities
+    if weights == "float16":
+        ways["float32 weights"] = Predictor(run.model).probabilities
+        pairs.append(("float32 weights", whole))
+    if raw is not None:
+        ways["the graph for raw slices"] = raw_graph_way(raw, shipped.spec)
+        pairs.append((whole, "the graph for raw slices"))
+    return measure_parity(ways, pairs, scans, shipped.spec, progress=progress)
+
+
+def _alone(model: Model, index: int) -> Model:
+    """One member of an ensemble as a model; a model of one network as it is."""
+    if not model.spec.members:
+        return model
+    return Model(model.spec.model_copy(update={"members": (model.spec.members[index],)}), model.folder)
+
+
+def _patients(run: _Run) -> dict[str, int]:
+    """Patients in each part; of a split by slice, whose parts share patients, none."""
+    if run.split.unit != "patient":
+        return {}
+    return {part: len(run.split.patients(part)) for part in ("train", "val", "test")}
