@@ -27,6 +27,7 @@ from segmenting import (
 from tiny_model import write_model
 from tumorseg.formats.dicom_seg import read_segmentation
 from tumorseg.formats.matlab_mask import read_written_mask
+from tumorseg.formats.nifti import read_labels_nifti
 from tumorseg.formats.png import read_mask_png
 from tumorseg.formats.tiff import read_mask_tiff
 from tumorseg.inference.measure import largest_diameter, measure
@@ -142,7 +143,7 @@ def test_masks_come_in_the_format_that_is_asked_for(tmp_path: Path, out: Path, m
     done = segment(capsys, tmp_path / "in", "--output", out, "--model", model, "--format", "nifti")
     assert done.code == 0, done.err
     assert tree(out) == ["series_mask.nii.gz", *SUMMARY, "x_mask.nii.gz"]
-    assert np.array_equal(read_nifti(out / "x_mask.nii.gz") != 0, expected())
+    assert np.array_equal(read_labels_nifti(out / "x_mask.nii.gz") != 0, expected())
     assert np.array_equal(read_nifti(out / "series_mask.nii.gz") != 0, expected())
     options = ("--format", "png", "--overlay", "--contours")
     pictures = tmp_path / "pictures"
@@ -233,7 +234,7 @@ def test_channels_of_one_file_may_be_named_by_their_index(
     assert not out.exists()
     done = segment(capsys, path, "--channels", "flair=3", "pre=0", "--output", out, "--model", model)
     assert done.code == 0, done.err
-    assert np.array_equal(read_nifti(out / "x_mask.nii.gz") != 0, expected())
+    assert np.array_equal(read_labels_nifti(out / "x_mask.nii.gz") != 0, expected())
 
 
 @pytest.mark.parametrize(

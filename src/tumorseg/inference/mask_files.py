@@ -69,9 +69,9 @@ def write_mask_files(
         frames = ((frame != 0).astype(np.uint8) * 255 if count == 1 else frame for frame in mask)
         return write_pictures(targets, frames, grid.numbers or range(1, len(mask) + 1))
     if wanted == "nifti" and grid.format is not FORMATS["nifti"]:
-        from tumorseg.inference.plain_nifti import write_plain_nifti
+        from tumorseg.formats.nifti_plain import write_nifti
 
-        write_plain_nifti(targets[0], mask, scan.geometry)
+        write_nifti(targets[0], mask, scan.geometry)
     elif grid.format is FORMATS["dicom"]:
         from tumorseg.formats.dicom_seg import write_segmentation
 
@@ -90,9 +90,9 @@ def read_mask_files(targets: Sequence[Path], grid: Grid, wanted: OutputFormat) -
         if wanted == "png" and len(targets) == 1 and (folder := picture_folder(targets[0])).is_dir():
             return _read_folder(folder)
         if wanted == "nifti" and grid.format is not FORMATS["nifti"]:
-            from tumorseg.inference.plain_nifti import read_plain_nifti
+            from tumorseg.formats.nifti import read_labels_nifti
 
-            return read_plain_nifti(targets[0]) if targets[0].is_file() else None
+            return read_labels_nifti(targets[0]) if targets[0].is_file() else None
         if not all(target.is_file() for target in targets):
             return None
         if wanted != "png" and grid.format is FORMATS["dicom"]:

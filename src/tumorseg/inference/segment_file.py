@@ -106,9 +106,9 @@ def save_segmentation(
         if source_kind is kind and kind.write_mask_like is not None:
             kind.write_mask_like(path, mask, sources[:1])
         else:
-            from tumorseg.inference.plain_nifti import write_plain_nifti
+            from tumorseg.formats.nifti_plain import write_nifti
 
-            write_plain_nifti(path, mask, segmentation.scan.geometry)
+            write_nifti(path, mask, segmentation.scan.geometry)
     elif kind is FORMATS["dicom"]:
         from tumorseg.formats.dicom_seg import write_segmentation
 
