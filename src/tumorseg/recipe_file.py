@@ -40,6 +40,18 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return _validate(values, where=str(source))
 
 
+def changed(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """A recipe with `key=value` overrides on top.
+
+    Raises:
+        RecipeError: unknown key or value; names the key and the nearest valid one.
+    """
+    values = recipe.model_dump(mode="json")
+    for override in overrides:
+        _apply(values, override)
+    return _validate(values, where=recipe.name)
+
+
 def dump_recipe(recipe: Recipe) -> str:
     """The whole recipe as YAML, every field written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

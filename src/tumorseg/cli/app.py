@@ -11,7 +11,24 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tumorseg import __version__
-from tumorseg.cli import audit, compare, data, demo, evaluate, recipes, segment, train
+from tumorseg.cli import (
+    audit,
+    compare,
+    crossval,
+    data,
+    demo,
+    evaluate,
+    explore,
+    export,
+    export_data,
+    fetch,
+    models,
+    recipes,
+    robustness,
+    segment,
+    slurm,
+    train,
+)
 from tumorseg.cli.arguments import expand
 from tumorseg.cli.console import TRAIN_PACKAGES, emit, reader_has_gone, set_up_messages
 from tumorseg.errors import MissingExtra, TumorsegError
@@ -72,16 +89,24 @@ def _register(group: typer.Typer, name: str, verb: Callable[..., None], example:
     group.command(name, epilog=f"Example: {example.strip()}", short_help=brief)(verb)
 
 
-_register(app, "demo", demo.demo, demo.EXAMPLE, brief="The whole way in a few minutes, on synthetic heads.")
+_register(app, "demo", demo.demo, demo.EXAMPLE, brief="A first look in seconds, on a synthetic head.")
 app.add_typer(data_app, name="data")
 _register(data_app, "check", data.check, data.CHECK_EXAMPLE, brief="Find what would spoil a training.")
+_register(data_app, "fetch", fetch.fetch, fetch.EXAMPLE, brief="Download a published data set.")
+_register(data_app, "explore", explore.explore, explore.EXAMPLE, brief="See on one page what is in a data set.")
+_register(data_app, "export", export_data.export_data, export_data.EXAMPLE, brief="Write it for other programs.")
 _register(data_app, "phantom", data.phantom, data.PHANTOM_EXAMPLE, brief="Make a synthetic data set.")
 _register(app, "recipes", recipes.recipes, recipes.EXAMPLE, brief="List the recipes, or show one in full.")
 _register(app, "train", train.train, train.EXAMPLE, brief="Train a network on a data set.")
 _register(app, "evaluate", evaluate.evaluate, evaluate.EXAMPLE, brief="Judge a run by patient and write a report.")
 _register(app, "compare", compare.compare, compare.EXAMPLE, brief="Set models side by side on the same patients.")
+_register(app, "crossval", crossval.crossval, crossval.EXAMPLE, brief="Judge every patient once, fold by fold.")
 _register(app, "audit-leakage", audit.audit, audit.EXAMPLE, brief="Measure what a split by slice gives away.")
+_register(app, "robustness", robustness.robustness, robustness.EXAMPLE, brief="Judge runs on scans made worse.")
+_register(app, "slurm", slurm.slurm, slurm.EXAMPLE, brief="Write a script that trains on a cluster.")
 _register(app, "segment", segment.segment, segment.EXAMPLE, brief="Outline the tumour in new scans.")
+_register(app, "models", models.models, models.EXAMPLE, brief="List the models that come with tumorseg.")
+_register(app, "export", export.export, export.EXAMPLE, brief="Write a run's model as files for others.")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from tumorseg.errors import TrainingError
 
 VARIADIC = ("--set", "--channels")
 """Options that take several key=value words at once."""
@@ -23,6 +26,19 @@ def expand(arguments: Sequence[str]) -> list[str]:
     end = words.index("--") if "--" in words else len(words)
     ours, rest = words[:end], words[end:]
     return [*_flags(ours), *_repeated(word for word in ours if word not in GLOBAL), *rest]
+
+
+def read_devices(text: str) -> int | Literal["auto"]:
+    """What --devices says.
+
+    Raises:
+        TrainingError: neither a number from 1 up nor auto.
+    """
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise TrainingError(f"--devices {text}: not a number of devices", next_step="give a number from 1 up, or auto")
 
 
 def _flags(words: Iterable[str]) -> list[str]:

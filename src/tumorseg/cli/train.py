@@ -24,6 +24,8 @@ def train(
         typer.Option(metavar="MODEL", help="Start from the weights of a run or a .safetensors.", show_default=False),
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    devices: Annotated[str, typer.Option(metavar="N|auto", help="How many GPUs of a machine; auto takes all.")] = "1",
+    nodes: Annotated[int, typer.Option(metavar="N", help="How many machines; see: tumorseg slurm.")] = 1,
 ) -> None:
     """Train a network on a data set, split by patient, and write the run folder.
 
@@ -31,16 +33,22 @@ def train(
     """
     import sys
 
-    from tumorseg.cli.console import console_progress, emit, require_training, shows_bars
+    from tumorseg.cli.arguments import read_devices
+    from tumorseg.cli.console import console_progress, emit, require_training, set_up_messages, shows_bars
     from tumorseg.datasets.store import prepare
     from tumorseg.errors import RecipeError
     from tumorseg.files import refuse_existing
     from tumorseg.recipe_file import load_recipe
+    from tumorseg.training.ranks import this_rank
 
+    leads = this_rank().leads
+    if not leads:
+        set_up_messages(-1)  # of several processes one speaks
     resolved = load_recipe(recipe, settings or ())
     require_training()
     if not resume:
-        refuse_existing(output)
+        if leads:
+            refuse_existing(output)
     elif settings and (own := output / "recipe.yaml").is_file() and load_recipe(own) != load_recipe(own, settings):
         raise RecipeError(
             f"--resume goes on with the recipe of {output}, and --set would change it",
@@ -58,9 +66,12 @@ def train(
         resume=resume,
         init=init,
         device=device,
+        devices=read_devices(devices),
+        nodes=nodes,
         command=("tumorseg", *sys.argv[1:]),
         progress=console_progress(),
         show_bar=shows_bars(),
     )
-    emit(f"run: {run}")
-    emit(f"next: tumorseg evaluate {run}")
+    if leads:
+        emit(f"run: {run}")
+        emit(f"next: tumorseg evaluate {run}")

@@ -16,11 +16,16 @@ _LINE_HEIGHT = 13
 
 @dataclass(frozen=True)
 class Curve:
-    """One model's line; `letter` is written at its end, `style` is a number of the style sheet's kinds."""
+    """One model's line; `letter` is written at its end, `style` is a number of the style sheet's kinds.
+
+    Attributes:
+        said: of each point, when the pointer rests on it; with it each point has a mark.
+    """
 
     letter: str
     style: int
     points: Sequence[Point]
+    said: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ def curves(frame: Frame, drawn: Sequence[Curve], *, alt: str) -> Markup:
         if len(points) == 1:
             x, y = points[0]
             parts.append(f'<circle class="end m{curve.style % STYLES}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+        for (x, y), text in zip(curve.points, curve.said, strict=False):
+            if math.isfinite(x) and math.isfinite(y):
+                mark = f'class="sign m{curve.style % STYLES}" cx="{frame.px(x):.1f}" cy="{frame.py(y):.1f}" r="4"'
+                parts.append(f"<circle {mark}><title>{escape(text)}</title></circle>")
         ends.append((*points[-1], curve))
     for x, y, curve in _apart(ends):
         kind = f"letter m{curve.style % STYLES}"

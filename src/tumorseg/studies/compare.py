@@ -125,7 +125,7 @@ def compare_runs(
     """
     if len(runs) < 2:
         raise ModelError("one run cannot be compared", next_step="name several: tumorseg compare RUN RUN")
-    arms = [open_arm(label, run) for label, run in zip(_labels(runs), runs, strict=True)]
+    arms = [open_arm(label, run) for label, run in zip(labels_of(runs), runs, strict=True)]
     refuse_unusable(output, OUTPUTS, study="a comparison")
     refuse_different(arms, same_data=data is None)
     if data is None:
@@ -228,8 +228,12 @@ def write(output: Path, comparison: Comparison) -> None:
     write_text(output / "report.html", render(comparison))
 
 
-def _labels(runs: Sequence[Path]) -> list[str]:
-    """The folders' names; where two are alike, with their parents'."""
+def labels_of(runs: Sequence[Path]) -> list[str]:
+    """The folders' names; where two are alike, with their parents'.
+
+    Raises:
+        ModelError: even so, two are alike.
+    """
     names = [label_of(run.resolve().name) for run in runs]
     if len(set(names)) == len(names):
         return names

@@ -7,8 +7,8 @@ import numpy as np
 from markupsafe import Markup
 
 from tumorseg.evaluation.charts import Axis, Dot, Frame, strips
-from tumorseg.evaluation.means import over_patients
 from tumorseg.evaluation.definitions import cut
+from tumorseg.evaluation.means import over_patients
 from tumorseg.metrics.detectable import LEVEL, POWER
 from tumorseg.progress import duration
 from tumorseg.recipe_file import dump_recipe

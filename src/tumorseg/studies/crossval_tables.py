@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tumorseg import __version__
-from tumorseg.evaluation.means import over_patients
 from tumorseg.evaluation.definitions import cut
 from tumorseg.evaluation.judgement import json_ready
+from tumorseg.evaluation.means import over_patients
 from tumorseg.files import atomic_write
 from tumorseg.metrics import aggregate
 from tumorseg.metrics.bootstrap import RESAMPLES, SEED

@@ -8,13 +8,14 @@ from tumorseg.recipe import Recipe
 from tumorseg.training.averaging import warm_average
 from tumorseg.training.checkpoints import Checkpoints, StopSignals
 from tumorseg.training.log import EpochLog
+from tumorseg.training.shared_statistics import SharedStatistics
 
 
 def training_callbacks(
-    recipe: Recipe, output: Path, *, images_per_step: int, signals: StopSignals, show_bar: bool
+    recipe: Recipe, output: Path, *, images_per_step: int, signals: StopSignals, show_bar: bool, processes: int = 1
 ) -> list[Callback]:
     """Averaged weights, checkpoints, log and, where `show_bar`, a bar with the time left."""
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [SharedStatistics()] if processes > 1 else []
     if recipe.ema is not None:
         callbacks.append(WeightAveraging(avg_fn=warm_average(recipe.ema)))
     callbacks.append(

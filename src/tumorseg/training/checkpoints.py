@@ -112,7 +112,7 @@ class Checkpoints(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save `last`; stop here, where somebody asked for it since the last step."""
         trainer.save_checkpoint(self.folder / "last.ckpt")
-        if self.signals.asked:
+        if self._asked(trainer):
             self._stop(trainer)
 
     def on_train_batch_end(
@@ -124,9 +124,15 @@ class Checkpoints(Callback):
         batch_idx: int,
     ) -> None:
         """Save `last` and stop, where somebody asked for it; at an epoch's end `on_train_epoch_end` is near."""
-        if self.signals.asked and batch_idx + 1 < int(trainer.num_training_batches):
+        if batch_idx + 1 < int(trainer.num_training_batches) and self._asked(trainer):
             trainer.save_checkpoint(self.folder / "last.ckpt")
             self._stop(trainer)
+
+    def _asked(self, trainer: lightning.Trainer) -> bool:
+        """Whether any process was asked to stop: all must do so after the same step."""
+        if trainer.world_size == 1:
+            return self.signals.asked
+        return trainer.strategy.reduce_boolean_decision(self.signals.asked, all=False)
 
     def _stop(self, trainer: lightning.Trainer) -> NoReturn:
         raise Interrupted(

@@ -1,6 +1,7 @@
 """Which device, precision and batch size a training takes when it is not told."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -25,6 +26,21 @@ class Device:
     accelerator: str
     name: str
     precision: str
+
+
+def device_count(wanted: int | Literal["auto"], device: Device) -> int:
+    """How many devices of this machine share a training; auto takes every visible GPU.
+
+    Raises:
+        TrainingError: there are fewer.
+    """
+    there = torch.cuda.device_count() if device.accelerator == "cuda" else None
+    if wanted == "auto":
+        return there or 1
+    if wanted < 1 or (there is not None and wanted > there):
+        has = "" if there is None else f": this machine has {there}"
+        raise TrainingError(f"--devices {wanted}{has}", next_step="give a number from 1 up, or auto")
+    return wanted
 
 
 def choose_device(wanted: str, recipe: Recipe) -> Device:

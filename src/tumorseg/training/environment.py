@@ -17,7 +17,14 @@ PACKAGES = ("tumorseg", "torch", "lightning", "segmentation-models-pytorch", "ti
 
 
 def describe_environment(
-    data: Path, store: Store, recipe: Recipe, device: Device, command: Sequence[str], parameters: int
+    data: Path,
+    store: Store,
+    recipe: Recipe,
+    device: Device,
+    command: Sequence[str],
+    parameters: int,
+    *,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """The content of environment.json."""
     return {
@@ -27,6 +34,7 @@ def describe_environment(
         "command": list(command),
         "seed": recipe.seed,
         "device": device.name,
+        "devices": processes,
         "precision": device.precision,
         "parameters": parameters,
         "versions": {"python": platform.python_version(), **_versions()},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import torch
@@ -26,15 +27,19 @@ from tumorseg.recipe_file import dump_recipe, load_recipe
 from tumorseg.training.batches import PartOfStore, TrainingBatches, ValidationBatches
 from tumorseg.training.callbacks import training_callbacks
 from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint, stop_on_signals
-from tumorseg.training.devices import Device, choose_batch_size, choose_device
+from tumorseg.training.devices import Device, choose_batch_size, choose_device, device_count
+from tumorseg.training.distribution import ENVIRONMENTS, strategy_of
 from tumorseg.training.ensemble import package_ensemble, train_members
 from tumorseg.training.environment import describe_environment
 from tumorseg.training.failures import explained
 from tumorseg.training.package import package_model
+from tumorseg.training.ranks import ALONE, Rank, check_processes, this_rank
+from tumorseg.training.several import train_in_processes
 from tumorseg.training.task import SegmentationTask
 
 logger = logging.getLogger(__name__)
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its tips and device tables are not ours to show
+for _name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # its tips and device tables are not ours to show
 
 
 def train(
@@ -44,23 +49,32 @@ def train(
     *,
     fold: int | None = None,
     folds: int | None = None,
+    split: Split | None = None,
     resume: bool = False,
     init: Path | None = None,
     device: str = "auto",
+    devices: int | Literal["auto"] = 1,
+    nodes: int = 1,
     command: Sequence[str] = (),
     progress: Progress = silent,
     show_bar: bool = False,
 ) -> Path:
     """Train a network and write the run folder.
 
+    Of several devices each takes its own slices of every step, which then shows devices x nodes x batch_size slices.
+
     Args:
         recipe: every choice; with `resume` the run's own recipe is taken instead.
         data: whatever `tumorseg.datasets.open_data` recognises.
         output: the run folder; must not exist, or, with `resume`, must hold a checkpoint.
         fold, folds: fold `fold` of `folds` is the test part.
+        split: who trains, chooses and is tested; None deals the patients by the recipe's shares.
         resume: go on from `checkpoints/last.ckpt`, to the same weights as an uninterrupted run on this device.
         init: a run, or a .safetensors file, whose weights training starts from.
         device: auto, cpu or cuda.
+        devices: how many of each node, one process on each; auto takes every visible GPU. Where nothing else has
+            started such processes, as srun and torchrun do, they are started here.
+        nodes: how many machines; more than one needs srun or torchrun.
         command: what the user typed, for the record.
         progress: shows the preparation of the data.
         show_bar: show Lightning's progress bar, for a terminal.
@@ -71,20 +85,47 @@ def train(
     Raises:
         TumorsegError: whatever the user can mend; the last good checkpoint stands.
     """
-    output = Path(output)
+    output, rank = Path(output), this_rank()
     if resume:
         recipe = _resumed(output, recipe)
-    else:
+    elif rank.leads:
         refuse_existing(output)
     chosen = choose_device(device, recipe)
+    on_each = device_count(devices, chosen)
+    check_processes(rank, devices=on_each, nodes=nodes)
+    if rank.processes > 1:
+        if recipe.ensemble > 1:
+            raise TrainingError(
+                f"{rank.launcher} started several processes, and an ensemble starts those of each member itself",
+                next_step="start one process with --devices, on one node",
+            )
+        if chosen.accelerator == "cuda":
+            torch.cuda.set_device(rank.local)
     store = prepare(Path(data), progress=progress)
+    if on_each > 1 and not rank.launcher and recipe.ensemble == 1:
+        asked = {
+            "recipe": dump_recipe(recipe),
+            "data": str(data),
+            "output": str(output),
+            "fold": fold,
+            "folds": folds,
+            "split": {"parts": dict(split.parts), "unit": split.unit} if split is not None else None,
+            "resume": resume,
+            "init": str(init) if init is not None else None,
+            "device": chosen.accelerator,
+            "devices": on_each,
+            "command": list(command),
+            "show_bar": show_bar,
+        }
+        train_in_processes(asked, count=on_each)
+        return output
     recipe = fitted_to(store, recipe).model_copy(update={"batch_size": choose_batch_size(recipe, chosen)})
     if resume:
         split = read_split(output / "split.csv")
         _same_data(output, store, Path(data))
-    else:
+    elif split is None:
         split = make_split(store, recipe.split, fold=fold, folds=folds)
-    begin = partial(_write_run, output, data, recipe, split, store, chosen, command)
+    begin = partial(_write_run, output, data, recipe, split, store, chosen, rank.processes, command)
     if recipe.ensemble > 1:
         if not resume:
             begin(0)
@@ -96,9 +137,11 @@ def train(
                 run,
                 fold=fold,
                 folds=folds,
+                split=split,
                 resume=begun,
                 init=init,
                 device=device,
+                devices=devices,
                 command=command,
                 progress=progress,
                 show_bar=show_bar,
@@ -107,7 +150,9 @@ def train(
         train_members(recipe, output, member)
         package_ensemble(output, recipe, store, split, progress=progress)
         return output
-    logger.info("training on %s, %s, batches of %d", chosen.name, chosen.precision, recipe.batch_size)
+    together = f"{rank.processes} x {chosen.name}" if rank.processes > 1 else chosen.name
+    each = " each" if rank.processes > 1 else ""
+    logger.info("training on %s, %s, batches of %d%s", together, chosen.precision, recipe.batch_size, each)
     logger.info("%s: %s", _dealt(split), ", ".join(f"{len(split.keys(part))} {part}" for part in PARTS))
     pretrained = init is None and not resume
     lightning.seed_everything(recipe.seed, verbose=False)  # the first weights are part of what the seed fixes
@@ -115,11 +160,12 @@ def train(
     if init is not None:
         _start_from(network, Path(init))
     # All that can be wrong with the recipe or the data is found before anything is written.
-    task, training, validation = _prepare(recipe, store, split, network)
-    if not resume:
+    task, training, validation = _prepare(recipe, store, split, network, rank)
+    if not resume and rank.leads:
         begin(parameter_count(network))
-    fit(recipe, task, training, validation, output, chosen, resume=resume, show_bar=show_bar)
-    package_model(output, recipe, store, split, progress=progress)
+    fit(recipe, task, training, validation, output, chosen, rank=rank, nodes=nodes, resume=resume, show_bar=show_bar)
+    if rank.leads:
+        package_model(output, recipe, store, split, progress=progress)
     return output
 
 
@@ -130,6 +176,7 @@ def _write_run(
     split: Split,
     store: Store,
     device: Device,
+    processes: int,
     command: Sequence[str],
     parameters: int,
 ) -> None:
@@ -137,7 +184,8 @@ def _write_run(
     with atomic_folder(output) as folder:
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
         write_split(folder / "split.csv", split)
-        write_json(folder / "environment.json", describe_environment(data, store, recipe, device, command, parameters))
+        described = describe_environment(data, store, recipe, device, command, parameters, processes=processes)
+        write_json(folder / "environment.json", described)
         (folder / ("members" if recipe.ensemble > 1 else "checkpoints")).mkdir()
 
 
@@ -166,7 +214,7 @@ def _dealt(split: Split) -> str:
 
 
 def _prepare(
-    recipe: Recipe, store: Store, split: Split, network: torch.nn.Module
+    recipe: Recipe, store: Store, split: Split, network: torch.nn.Module, rank: Rank
 ) -> tuple[SegmentationTask, TrainingBatches, ValidationBatches]:
     """What Lightning fits, and on which batches."""
     refuse_freezing(network, (part for stage in recipe.schedule for part in stage.freeze))
@@ -177,6 +225,8 @@ def _prepare(
         PartOfStore.of(store, recipe, split, "train"),
         batch_size=recipe.batch_size,
         step_now=lambda: task.trainer.global_step,
+        rank=rank.index,
+        world_size=rank.processes,
     )
     task = SegmentationTask(
         recipe,
@@ -185,7 +235,8 @@ def _prepare(
         steps_per_epoch=len(training),
         validation_patients=len(validating.patients),
     )
-    return task, training, ValidationBatches(validating, batch_size=recipe.batch_size)
+    shown = ValidationBatches(validating, batch_size=recipe.batch_size, rank=rank.index, world_size=rank.processes)
+    return task, training, shown
 
 
 def fit(
@@ -196,6 +247,8 @@ def fit(
     output: Path,
     device: Device,
     *,
+    rank: Rank = ALONE,
+    nodes: int = 1,
     resume: bool,
     show_bar: bool,
 ) -> None:
@@ -204,15 +257,22 @@ def fit(
     with stop_on_signals() as signals, explained(output):
         trainer = lightning.Trainer(
             accelerator=device.accelerator,
-            devices=1,
+            devices=rank.processes // nodes,
+            num_nodes=nodes,
+            strategy=strategy_of(recipe, rank),
             precision=device.precision,  # type: ignore[arg-type]
             max_epochs=recipe.total_epochs,
             check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),
             gradient_clip_val=recipe.optimizer.clip,
             callbacks=training_callbacks(
-                recipe, output, images_per_step=training.batch_size, signals=signals, show_bar=show_bar
+                recipe,
+                output,
+                images_per_step=training.batch_size * rank.processes,
+                signals=signals,
+                show_bar=show_bar,
+                processes=rank.processes,
             ),
-            plugins=[AtomicCheckpoints()],
+            plugins=[AtomicCheckpoints(), ENVIRONMENTS[rank.launcher]()],
             logger=_tensorboard(output),
             enable_progress_bar=show_bar,
             enable_checkpointing=False,
@@ -223,6 +283,8 @@ def fit(
             default_root_dir=output,
         )
         trainer.fit(task, training, validation, ckpt_path=str(output / "checkpoints" / "last.ckpt") if resume else None)
+    if not rank.leads:
+        return
     environment = read_environment(output)
     environment["training_seconds"] = environment.get("training_seconds", 0.0) + time.monotonic() - clock
     environment.setdefault("started", started.isoformat(timespec="seconds"))

@@ -71,7 +71,12 @@ class EpochLog(Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the row and say the line."""
-        if not trainer.is_global_zero or self._steps == 0:
+        if self._steps == 0:
+            return
+        loss = self._loss / self._steps
+        if trainer.world_size > 1:
+            loss = trainer.strategy.reduce(loss, reduce_op="mean")
+        if not trainer.is_global_zero:
             return
         seconds = time.monotonic() - self._entered
         self._spent.append(seconds)
@@ -82,7 +87,7 @@ class EpochLog(Callback):
             "epoch": epoch,
             "step": trainer.global_step,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "train_loss": self._loss.item() / self._steps,
+            "train_loss": self._loss.item() / self._steps if trainer.world_size == 1 else float(loss),
             "val_loss": float(trainer.callback_metrics["val_loss"]) if validated else None,
             "val_dice_patient": float(trainer.callback_metrics["val_dice_patient"]) if validated else None,
             "seconds": seconds,

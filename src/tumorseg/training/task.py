@@ -64,7 +64,8 @@ class SegmentationTask(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw what layers draw, such as dropout, from the seed and the step: resuming then repeats it."""
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        # Each device draws its own; the first one draws what a single device would.
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step + self.global_rank * 1_000_000_007)
         if self.recipe.scheduler.name == "plateau":
             self._warm_up()
 
