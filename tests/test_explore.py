@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from tumorseg.studies.exploration.clinical import read_clinical_table
 from tumorseg.studies.exploration.explore import explore_data
 from tumorseg.studies.exploration.gather import gather
 from tumorseg.studies.exploration.intensity import brighter, brightness, head_of, stand_ins
+from tumorseg.studies.exploration.planes import PLANES, plane_of
 from tumorseg.studies.exploration.whereabouts import GRID, Whereabouts
 
 
@@ -358,3 +360,36 @@ def test_exploring_loads_no_torch(phantom, tmp_path):
         "assert not {'torch', 'lightning', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- planes ---
+
+
+def test_planes_are_told_alike_whatever_the_scale_and_size() -> None:
+    random = np.random.default_rng(4)
+    frame = cv2.GaussianBlur(random.random((256, 256)), (0, 0), 6)
+    frame = np.where(np.hypot(*np.indices(frame.shape) - 127.5) < 100, 0.4 + frame, 0.0)
+    told = plane_of(frame)
+    assert told in PLANES
+    assert plane_of((frame * 900).astype(np.int16)) == told
+    assert plane_of(np.pad(frame, 40)) == told
+    assert plane_of(np.zeros((64, 64), np.uint8)) in PLANES
+
+
+def test_maps_are_kept_apart_by_plane() -> None:
+    gathered = Whereabouts(("tumour",), PLANES)
+    mask = np.zeros((1, 40, 40), np.uint8)
+    mask[0, 10:20, 10:20] = 1
+    for patient, plane in (("a", "axial"), ("b", "sagittal")):
+        gathered.add(patient, np.ones((1, 40, 40)), mask, Box(0, 40, 0, 40), largest=0, white=1, plane=plane)
+    assert [found.name for found in gathered.maps()] == ["tumour, axial", "tumour, sagittal"]
+    assert [found.patients for found in gathered.maps()] == [1, 1]
+
+
+def test_planes_of_real_slices_are_those_that_one_sees(figshare_real: Path) -> None:
+    seen = {"33": "axial", "115": "axial", "172": "axial", "719": "axial", "233": "coronal", "292": "coronal"}
+    seen |= {"755": "coronal", "461": "sagittal", "509": "sagittal", "617": "sagittal", "698": "sagittal"}
+    store = prepare(figshare_real)
+    told = {entry.id: plane_of(store.pixels(entry)[0, ..., 0]) for entry in store.stored if entry.id in seen}
+    assert len(told) >= 5
+    assert all(told[number] == seen[number] for number in told)

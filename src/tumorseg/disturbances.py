@@ -23,6 +23,9 @@ GHOSTS = 4
 CENTRE = 0.02
 """Share of k-space around its middle that ghosts leave alone, since it holds the overall brightness."""
 
+HEAD = 0.7
+"""Radius, of a frame's half sides, within which a bias field spans its ratio: in the air of corners none is seen."""
+
 _DEGREE = 3
 _COARSE = 33
 
@@ -134,8 +137,9 @@ def _bias(strength: float, shape: Shape, rng: Generator) -> Drawn:
     rows, columns = np.meshgrid(_places(height), _places(width), indexing="ij", sparse=True)
     coarse = np.linspace(-1, 1, _COARSE)
     within = heights if slices <= _COARSE else coarse
-    everywhere = polynomial(*np.meshgrid(within, coarse, coarse, indexing="ij", sparse=True))
-    highest, reach = everywhere.max(), np.ptp(everywhere)
+    z, y, x = np.meshgrid(within, coarse, coarse, indexing="ij", sparse=True)
+    inside = polynomial(z, y, x)[:, (y**2 + x**2 <= HEAD**2)[0]]
+    highest, reach = inside.max(), np.ptp(inside)
 
     def frame(values: Frame, index: int) -> Frame:
         steps = (polynomial(heights[index], rows, columns) - highest) / reach
@@ -227,11 +231,12 @@ DISTURBANCES: tuple[Disturbance, ...] = (
     Disturbance(
         "bias",
         "Bias field",
-        "brightest to darkest place, ratio",
+        "brightest to darkest place of the head",
         (1.25, 1.5, 2.0, 3.0, 4.0),
         1.0,
         "The exponential of a random polynomial of degree 3 over the whole scan, the same for all sequences "
-        "(van Leemput 1999; TorchIO RandomBiasField), here scaled to the ratio of its extremes.",
+        "(van Leemput 1999; TorchIO RandomBiasField), here scaled to the ratio of its extremes in the middle of the "
+        "frame, where the head is.",
         _bias,
     ),
     Disturbance(

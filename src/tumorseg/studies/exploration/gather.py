@@ -12,6 +12,7 @@ from tumorseg.progress import Progress, silent
 from tumorseg.studies.exploration.clinical import Clinical, read_clinical_table
 from tumorseg.studies.exploration.dealt import Dealt, deal
 from tumorseg.studies.exploration.intensity import brightness, head_of, stand_ins
+from tumorseg.studies.exploration.planes import PLANES, plane_of
 from tumorseg.studies.exploration.rows import IntensityRow, PatientRow, SliceRow
 from tumorseg.studies.exploration.samples import Sample, choose_samples
 from tumorseg.studies.exploration.whereabouts import HeatMap, Whereabouts
@@ -32,7 +33,7 @@ class Exploration:
         patients: sorted by name.
         slices: scan by scan, in their order.
         intensities: scan by scan, sequence by sequence.
-        heat_maps: one for each class that occurs.
+        heat_maps: one for each class that occurs, and each plane where planes are told apart.
         dealt: the default recipe's split.
         clinical: the table of the LGG set; None for other layouts.
         samples: slices worth a picture.
@@ -88,7 +89,8 @@ def gather(store: Store, folder: Path, *, progress: Progress = silent) -> Explor
     """
     spacings = {scan.id: scan.spacing for scan in store.scans}
     channels = store.channels or tuple(f"channel {index + 1}" for index in range(store.stored[0].shape[-1]))
-    whereabouts = Whereabouts(store.classes)
+    told = store.kind == "figshare"  # a published set of single slices in three planes, none of them recorded
+    whereabouts = Whereabouts(store.classes, PLANES if told else ())
     slices: list[SliceRow] = []
     intensities: list[IntensityRow] = []
     missing: dict[str, set[str]] = defaultdict(set)
@@ -103,10 +105,12 @@ def gather(store: Store, folder: Path, *, progress: Progress = silent) -> Explor
         missing[entry.patient].update(stand_ins(pixels, channels))
         sizes = store.tumour_pixels[rows]
         shown = channels.index("flair") if "flair" in channels else 0
+        largest = int(sizes.argmax())
+        plane = plane_of(pixels[largest, ..., shown]) if told else ""
         whereabouts.add(
-            entry.patient, pixels[..., shown], masks, box, largest=int(sizes.argmax()), white=found[shown].high
+            entry.patient, pixels[..., shown], masks, box, largest=largest, white=found[shown].high, plane=plane
         )
-        slices += _slice_rows(store, entry, np.count_nonzero(head, axis=(1, 2)).tolist(), spacings[entry.id])
+        slices += _slice_rows(store, entry, np.count_nonzero(head, axis=(1, 2)).tolist(), spacings[entry.id], plane)
     patients = _patient_rows(store, missing, spacings)
     return Exploration(
         name=store.name,
@@ -125,7 +129,9 @@ def gather(store: Store, folder: Path, *, progress: Progress = silent) -> Explor
     )
 
 
-def _slice_rows(store: Store, entry: StoredScan, heads: Sequence[int], spacing: Spacing | None) -> list[SliceRow]:
+def _slice_rows(
+    store: Store, entry: StoredScan, heads: Sequence[int], spacing: Spacing | None, plane: str
+) -> list[SliceRow]:
     count, height, width, _ = entry.shape
     rows = []
     for index in range(count):
@@ -144,6 +150,7 @@ def _slice_rows(store: Store, entry: StoredScan, heads: Sequence[int], spacing: 
                 tumour_pixels=pixels,
                 class_pixels=tuple(store.class_pixels[row].tolist()),
                 tumour_mm2=None if spacing is None else pixels * spacing[1] * spacing[2],
+                plane=plane,
             )
         )
     return rows

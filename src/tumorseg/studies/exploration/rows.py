@@ -20,6 +20,8 @@ class SliceRow:
         tumour_pixels: of any class.
         class_pixels: of each class.
         tumour_mm2: area of the tumour; None where the spacing is unknown.
+        plane: told from the picture where the set does not record it, see `tumorseg.studies.exploration.planes`;
+            "" where it was not asked for.
     """
 
     scan: str
@@ -33,6 +35,7 @@ class SliceRow:
     tumour_pixels: int
     class_pixels: tuple[int, ...]
     tumour_mm2: float | None
+    plane: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tumorseg.studies.exploration.charts import (
     whole_edges,
 )
 from tumorseg.studies.exploration.gather import Exploration
+from tumorseg.studies.exploration.planes import TOLD
 from tumorseg.studies.exploration.rows import PatientRow, Spread, spread
 
 WIDE, NARROW = 1040, 350
@@ -286,8 +287,7 @@ def places(found: Exploration) -> Section:
     if any(row.position == row.position for row in found.slices):
         charts.append(_along_axis(found))
     planes = (
-        "The plane of a slice is not recorded in this set: axial, coronal and sagittal slices are mixed in each map, "
-        "and the mean head behind it is a mixture too."
+        f"The plane of a slice is not recorded in this set; it is told from the picture ({TOLD})."
         if found.kind == "figshare"
         else "Sides are those of the picture as stored."
     )

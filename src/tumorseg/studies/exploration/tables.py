@@ -46,10 +46,10 @@ def _patients(found: Exploration) -> Rows:
 def _slices(found: Exploration) -> Rows:
     classes = found.classes if len(found.classes) > 1 else ()
     heads = ("scan", "slice", "patient", "institution", "position", "height", "width", "head_pixels", "tumour_pixels")
-    rows: Rows = [(*heads, "tumour_mm2", *(f"{name}_pixels" for name in classes))]
+    rows: Rows = [(*heads, "tumour_mm2", "plane", *(f"{name}_pixels" for name in classes))]
     for row in found.slices:
         whose = (row.scan, row.number, row.patient, row.institution, _text(row.position))
-        numbers = (row.height, row.width, row.head_pixels, row.tumour_pixels, _text(row.tumour_mm2))
+        numbers = (row.height, row.width, row.head_pixels, row.tumour_pixels, _text(row.tumour_mm2), row.plane)
         rows.append((*whose, *numbers, *(row.class_pixels if classes else ())))
     return rows
 

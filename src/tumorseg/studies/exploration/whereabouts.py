@@ -47,15 +47,25 @@ class Whereabouts:
 
     Attributes:
         classes: names of the mask values 1…K.
+        planes: names of what maps are kept apart by besides; none keeps one map a class.
     """
 
     classes: Sequence[str]
+    planes: Sequence[str] = ()
     _places: dict[tuple[int, str], NDArray[np.uint8]] = field(default_factory=dict)
     _heads: dict[int, NDArray[np.float64]] = field(default_factory=dict)
     _boxes: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def add(
-        self, patient: str, image: Array, masks: NDArray[np.uint8], box: Box, *, largest: int, white: float
+        self,
+        patient: str,
+        image: Array,
+        masks: NDArray[np.uint8],
+        box: Box,
+        *,
+        largest: int,
+        white: float,
+        plane: str = "",
     ) -> None:
         """Take in one scan.
 
@@ -66,12 +76,15 @@ class Whereabouts:
             box: of the head.
             largest: the slice with the largest tumour.
             white: the value that is drawn white.
+            plane: of the scan, one of `planes`.
         """
+        first = self.planes.index(plane) * len(self.classes) if self.planes else 0
         cut = np.s_[box.top : box.bottom, box.left : box.right]
-        for index in range(len(self.classes)):
-            covered = (masks[(slice(None), *cut)] == index + 1).any(axis=0)
+        for value in range(1, len(self.classes) + 1):
+            covered = (masks[(slice(None), *cut)] == value).any(axis=0)
             if not covered.any():
                 continue
+            index = first + value - 1
             packed = np.packbits(footprint(covered))
             key = (index, patient)
             self._places[key] = self._places[key] | packed if key in self._places else packed
@@ -81,9 +94,10 @@ class Whereabouts:
             self._boxes.setdefault(index, []).append((box.height, box.width))
 
     def maps(self) -> tuple[HeatMap, ...]:
-        """One for each class that occurs."""
+        """One for each class that occurs, in each plane."""
         found = []
-        for index, name in enumerate(self.classes):
+        names = [f"{name}, {plane}" if plane else name for plane in self.planes or ("",) for name in self.classes]
+        for index, name in enumerate(names):
             if index not in self._heads:
                 continue
             packed = [places for (of, _), places in self._places.items() if of == index]
