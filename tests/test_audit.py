@@ -35,7 +35,7 @@ def judged(moved):
         scan = Scan(f"P{index}_1", f"P{index}", ("flair",), lambda: None)
         mask = np.roll(reference, moved + index % 2, axis=1)
         pairs.append((Segmentation(scan, mask, mask.astype(np.float16)), reference))
-    found = judge(pairs)
+    found = judge(pairs, calibrated=False)  # their scans have no pixels
     columns = [np.array([getattr(piece, name) for piece in found.slices]) for name in ("tp", "fp", "fn", "tn")]
     return found.metrics, SliceCounts(tuple(piece.patient for piece in found.slices), Confusion(*columns))
 
