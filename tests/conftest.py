@@ -1,6 +1,7 @@
 """What the tests share: real scans where they are, a small synthetic data set, a cache of their own."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ settings.register_profile("tumorseg", deadline=None)
 settings.load_profile("tumorseg")
 
 
+SHARED = ("cache", "lgg", "figshare", "phantom", "scans")
+"""What the folders of fixtures that all modules share begin with."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Prepared data of the tests lies in a temporary folder, never in the user's cache."""
@@ -24,6 +29,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TUMORSEG_CACHE", str(folder))
         patch.setenv("NO_COLOR", "1")
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def disk_given_back(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a module's own fixtures wrote goes with the module, unless a test of it failed: runs take gigabytes."""
+    base, failed = tmp_path_factory.getbasetemp(), request.session.testsfailed
+    before = set(base.iterdir())
+    yield
+    if request.session.testsfailed == failed:
+        for folder in set(base.iterdir()) - before:
+            if folder.is_dir() and not folder.is_symlink() and not folder.name.startswith(SHARED):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def restored(name: str, folder: Path, *options: str) -> Path:
