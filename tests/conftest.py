@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from tumorseg.datasets.phantom import write_phantom
 # A slow machine is no failure: how long one example takes is nothing that these tests promise.
 settings.register_profile("tumorseg", deadline=None)
 settings.load_profile("tumorseg")
+
+# A job in the background of a script ignores Ctrl-C from its birth, and so would every command that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SHARED = ("cache", "lgg", "figshare", "phantom", "scans")
