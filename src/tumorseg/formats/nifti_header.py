@@ -211,6 +211,7 @@ def _spans(affine: NDArray[np.float64], lengths: NDArray[np.float64]) -> bool:
 
 
 def _qform(header: Any) -> NDArray[np.float64] | None:
+    """The second transform, with which the first is compared; None where the header holds none that can be."""
     try:
         return np.asarray(header.get_qform(), np.float64)
     except Exception:  # nibabel raises several kinds on a quaternion that is none

@@ -101,7 +101,15 @@ def gather(store: Store, folder: Path, *, progress: Progress = silent) -> Explor
         head = head_of(pixels, box, *counted)
         found = brightness(pixels, masks, head, *counted)
         for name, one in zip(channels, found, strict=True):
-            intensities.append(IntensityRow(entry.id, entry.patient, entry.institution, name, **asdict(one)))
+            intensities.append(
+                IntensityRow(
+                    **asdict(one),
+                    scan=entry.id,
+                    patient=entry.patient,
+                    institution=entry.institution,
+                    sequence=name,
+                )
+            )
         missing[entry.patient].update(stand_ins(pixels, channels))
         sizes = store.tumour_pixels[rows]
         shown = channels.index("flair") if "flair" in channels else 0

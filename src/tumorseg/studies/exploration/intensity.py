@@ -5,33 +5,18 @@ of the head. Air, bone and fluid that is dark are not in it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorseg.preprocess import Array, Box, Float32
+from tumorseg.studies.exploration.rows import Brightness
 
 _THRESHOLD = 0.12
 _EIGHT_BITS = np.arange(256, dtype=np.float32)
 
 Counts = NDArray[np.int64]
 """(256,) int64: how often each level occurs."""
-
-
-@dataclass(frozen=True)
-class Brightness:
-    """One sequence of one scan; see `IntensityRow` for the fields."""
-
-    blank_slices: int
-    low: float
-    p99: float
-    high: float
-    head: tuple[float, float, float, float, float]
-    tumour: float
-    rest: float
-    contrast: float
-    brighter: float
 
 
 def head_of(pixels: Array, box: Box, histograms: Counts, levels: Float32 | None) -> NDArray[np.bool_]:

@@ -65,11 +65,10 @@ class PatientRow:
 
 
 @dataclass(frozen=True)
-class IntensityRow:
+class Brightness:
     """One sequence of one scan; values as stored.
 
     Attributes:
-        scan, patient, institution, sequence: whose it is.
         blank_slices: slices of one value throughout.
         low, p99, high: 0.5th, 99th and 99.5th percentile of the whole scan, background included.
         head: 5th, 25th, 50th, 75th and 95th percentile of the head.
@@ -79,10 +78,6 @@ class IntensityRow:
             half (Mann & Whitney 1947, U / mn); NaN without tumour.
     """
 
-    scan: str
-    patient: str
-    institution: str
-    sequence: str
     blank_slices: int
     low: float
     p99: float
@@ -92,6 +87,20 @@ class IntensityRow:
     rest: float
     contrast: float
     brighter: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntensityRow(Brightness):
+    """The brightness of one sequence of one scan, and whose it is.
+
+    Attributes:
+        scan, patient, institution, sequence: whose it is.
+    """
+
+    scan: str
+    patient: str
+    institution: str
+    sequence: str
 
 
 HEAD_PERCENTILES = (5, 25, 50, 75, 95)
