@@ -41,6 +41,8 @@ NOT_SCORES = {
     "error_parts",
     "calibration",
     "strata",
+    "practices",
+    "uncertainty",
 }
 
 

@@ -341,6 +341,59 @@ def test_a_look_at_the_test_part_is_counted_once_under_each_run(runs, tmp_path):
     assert "was read 1 time, this one included" in (tmp_path / "robust" / "report.html").read_text()
 
 
+class StopsAfter:
+    """Progress that is interrupted after some scans, and remembers how many there were to be."""
+
+    def __init__(self, scans=None):
+        self.left, self.total = scans, 0
+
+    def track(self, items, *, what, total=None):
+        for item in items:
+            if what.startswith("Segmenting"):
+                self.total = total
+                if self.left == 0:
+                    raise KeyboardInterrupt
+                self.left = None if self.left is None else self.left - 1
+            yield item
+
+
+def test_a_study_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(compared, runs, tmp_path, capsys):
+    output, options = tmp_path / "robust", {"only": ("contrast", "missing"), "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        disturb_runs(runs, output, progress=StopsAfter(5), **options)
+    assert {path.name for path in output.iterdir()} == {"unfinished"}
+    with pytest.raises(OutputError, match="go on with --resume"):
+        disturb_runs(runs, output, **options)
+    with pytest.raises(OutputError, match="differs in models, scans"):
+        disturb_runs(runs[:1], output, part="train", data=None, resume=True, **options)
+    kept = sorted((output / "unfinished").glob("*.npz"))
+    kept[0].write_bytes(b"half a file")
+    watched = StopsAfter()
+    found = disturb_runs(runs, output, resume=True, progress=watched, **options)
+    whole, _ = compared
+    patients = len(whole.patients)
+    assert watched.total == (2 * 11 - (len(kept) - 1)) * patients and len(kept) == 5 // patients
+    assert {path.name for path in output.iterdir()} == set(OUTPUTS)
+    for (label, key), counts in whole.counts.items():
+        np.testing.assert_array_equal(found.counts[label, key].tp, counts.tp)
+        np.testing.assert_array_equal(found.counts[label, key].fp, counts.fp)
+    for key, shot in whole.shots.items():
+        np.testing.assert_array_equal(found.shots[key].predicted, shot.predicted)
+        np.testing.assert_array_equal(found.shots[key].image, shot.image)
+    assert tumorseg(["robustness", str(runs[0]), "--output", str(output), "--resume"]) == 2
+    assert "is finished" in capsys.readouterr().err
+
+
+def test_going_on_with_a_look_at_the_test_part_is_no_further_look(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    options = {"part": "test", "only": ("blur",), "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        disturb_runs([run], tmp_path / "robust", progress=StopsAfter(2), **options)
+    found = disturb_runs([run], tmp_path / "robust", resume=True, **options)
+    assert list(found.readings.values()) == [1]
+    assert len(json.loads((run / "evaluation" / "readings.json").read_text())) == 1
+
+
 def test_runs_of_different_splits_are_refused(runs, tmp_path):
     other = shutil.copytree(runs[1], tmp_path / "other")
     split = read_split(other / "split.csv")

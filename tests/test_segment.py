@@ -162,7 +162,7 @@ def test_one_channel_or_three_equal_ones_are_flair_with_a_warning(tmp_path: Path
     assert done.returncode == 0
     assert "FLAIR" in done.stderr
     warnings = json.loads((tmp_path / "out" / "summary.json").read_text())["scans"][0]["warnings"]
-    assert "taken for FLAIR" in warnings[0]
+    assert "taken for FLAIR" in warnings[0]["text"]
     assert read_tiff(tmp_path / "out" / "x_mask.tif").sum() == 255 * 32 * 32
 
 
@@ -215,7 +215,7 @@ def test_a_file_that_fails_is_listed_and_the_rest_is_done(scans: Path, tmp_path:
     assert tree(tmp_path / "out") == [*masks, "summary.csv", "summary.json"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [Path(failure["path"]).name for failure in summary["failures"]] == ["a_2.tif", "lone.tif"]
-    assert "1 slice could not be read" in summary["scans"][0]["warnings"][0]
+    assert "1 slice could not be read" in summary["scans"][0]["warnings"][0]["text"]
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_weights_of_another_run_are_taken_up(uninterrupted: Path, phantom: Path,
 
 
 def test_a_threshold_leaves_one_half_only_for_a_gain_that_patients_agree_on() -> None:
-    from tumorseg.training.package import THRESHOLDS, nearest_equal
+    from tumorseg.training.choices import THRESHOLDS, nearest_equal
 
     chance = np.full((10, len(THRESHOLDS)), 0.8)
     chance[0, 2] = 0.81  # one patient likes 0.3 a little better

@@ -216,11 +216,11 @@ def _refuse_other_schemes(address: str) -> None:
 def _refusal(error: urllib.error.HTTPError) -> Broken | DownloadError:
     text = f"the server answers {error.code}"
     if error.code in RETRIED or error.code >= 500:
-        return Broken(text, wait=_retry_after(error.headers.get("Retry-After", "")))
+        return Broken(text, wait=retry_after(error.headers.get("Retry-After", "")))
     return DownloadError(text, next_step="check the address", status=error.code)
 
 
-def _retry_after(value: str) -> float | None:
+def retry_after(value: str) -> float | None:
     """Seconds that the server asks for (RFC 9110, 10.2.3)."""
     if value.isascii() and value.isdigit():
         return float(value)

@@ -60,6 +60,19 @@ class DownloadError(TumorsegError):
         super().__init__(what, next_step=next_step)
 
 
+class ServerError(TumorsegError):
+    """A server cannot be reached, refuses, or gives an answer that cannot be used.
+
+    Args:
+        what, next_step: as in `TumorsegError`.
+        status: the server's answer, where it was the answer that settled it.
+    """
+
+    def __init__(self, what: str, *, next_step: str = "", status: int | None = None) -> None:
+        self.status = status
+        super().__init__(what, next_step=next_step)
+
+
 class TrainingError(TumorsegError):
     """Training cannot start or go on; the last good checkpoint stands."""
 

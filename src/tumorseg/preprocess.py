@@ -187,9 +187,22 @@ def fixed_statistics(normalization: Normalization, channels: int, *, full: float
 
 def normalise(pixels: Array, measured: Statistics) -> Float32:
     """Bring (slices, height, width, channels) to the network's range, float32 of the same shape."""
+    if pixels.dtype == np.uint8:
+        return _looked_up(pixels, measured)
     low, span = measured.low[:, None, None, :], measured.span[:, None, None, :]
     values = (pixels.astype(np.float32) - low) / span
     return np.clip(values, measured.floor, measured.ceiling, out=values)
+
+
+def _looked_up(pixels: Array, measured: Statistics) -> Float32:
+    """The same of uint8, whose 256 values are normalised once; bit by bit what the formula gives."""
+    every = np.arange(BINS, dtype=np.float32)[None, :, None]
+    tables = (every - measured.low[:, None]) / measured.span[:, None]
+    tables = np.clip(tables, measured.floor, measured.ceiling).astype(np.float32)
+    values = np.empty(pixels.shape, np.float32)
+    for index, frame in enumerate(pixels):
+        cv2.LUT(np.ascontiguousarray(frame), tables[index % len(tables)][None], dst=values[index])
+    return values
 
 
 @dataclass(frozen=True)

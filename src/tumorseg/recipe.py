@@ -179,7 +179,8 @@ class Postprocessing(Cleaning):
     """From probabilities to a mask.
 
     Attributes:
-        threshold: probability above which a pixel is tumour; "validation" chooses it on the validation patients.
+        threshold: probability above which a pixel is tumour; "validation" chooses it on the validation patients, and
+            with it the temperature and, where no cleaning is given, fill_holes and min_component_voxels.
     """
 
     threshold: float | Literal["validation"] = "validation"

@@ -87,6 +87,38 @@ class Scan:
         return self.read_reference() if self.read_reference else None
 
 
+class Caution(str):
+    """What to know before a mask is used: one line for the person who reads it, with a code for programs.
+
+    As a string it is the text and, behind a semicolon, the advice.
+
+    Args:
+        code: what kind, such as "turned"; see docs/trust.md.
+        text: what seems wrong.
+        advice: what to do about it; "" where there is nothing to do.
+    """
+
+    code: str
+    text: str
+    advice: str
+
+    def __new__(cls, code: str, text: str, advice: str = "") -> "Caution":
+        made = super().__new__(cls, f"{text}; {advice}" if advice else text)
+        made.code, made.text, made.advice = code, text, advice
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str, str]:
+        return self.code, self.text, self.advice
+
+    def reworded(self, change: Callable[[str], str]) -> "Caution":
+        """The same with text and advice changed."""
+        return Caution(self.code, change(self.text), change(self.advice))
+
+    def as_json(self) -> dict[str, str]:
+        """For programs: code, text and advice."""
+        return {"code": self.code, "text": self.text, "advice": self.advice}
+
+
 @dataclass(frozen=True, eq=False)
 class Segmentation:
     """The answer to one scan, on the scan's own grid.
@@ -97,11 +129,11 @@ class Segmentation:
         probability: (slices, height, width) float16, 0 to 1, of the tumour; of several classes, each by itself,
             (slices, height, width, K).
         measurements: named numbers about the mask, such as tumour_voxels.
-        warnings: one line each, for the person who reads the mask.
+        warnings: for the person who reads the mask.
     """
 
     scan: Scan
     mask: Mask
     probability: NDArray[np.float16]
     measurements: Mapping[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()

@@ -12,7 +12,7 @@ from tumorseg.api.picture import Picture, draw
 from tumorseg.errors import DataError
 from tumorseg.inference.predictor import Predictor
 from tumorseg.progress import Progress, silent
-from tumorseg.scan import Pixels, Scan, Segmentation
+from tumorseg.scan import Caution, Pixels, Scan, Segmentation
 
 if TYPE_CHECKING:
     from tumorseg.inference.model import ModelSpec
@@ -165,20 +165,21 @@ class Model:
         )
 
 
-def load_model(path: "str | os.PathLike[str] | None" = None, *, device: Device = "auto") -> Model:
+def load_model(path: "str | os.PathLike[str] | None" = None, *, device: Device = "auto", fast: bool = False) -> Model:
     """Open a model; torch is not needed.
 
     Args:
         path: the name of an installed model, a run, a model folder, or a model.json; None takes the model in the box.
         device: where it computes; auto takes CUDA where it is there.
+        fast: compute its fast way, which was measured to lose next to nothing.
 
     Raises:
-        ModelError: it is none of these, or a file of it is missing or damaged.
+        ModelError: it is none of these, a file of it is missing or damaged, or it has no fast way.
     """
     from tumorseg.inference.catalogue import default_model
     from tumorseg.inference.model import read_model
 
-    return Model(Predictor(read_model(default_model() if path is None else Path(path)), device=device))
+    return Model(Predictor(read_model(default_model() if path is None else Path(path)), device=device, fast=fast))
 
 
 def export_model(
@@ -210,7 +211,7 @@ def export_model(
     return Path(output)
 
 
-def read_scan(path: Path) -> tuple[Scan, tuple[str, ...]]:
+def read_scan(path: Path) -> tuple[Scan, tuple[Caution, ...]]:
     """The one scan in a file or folder, and warnings about it.
 
     Raises:
@@ -227,11 +228,11 @@ def read_scan(path: Path) -> tuple[Scan, tuple[str, ...]]:
     loaded = load(listing.scans[0])
     if loaded.scan is None:
         raise DataError(loaded.failures[0].reason)
-    lost = tuple(failure.reason for failure in loaded.failures)
+    lost = tuple(Caution("lost", failure.reason) for failure in loaded.failures)
     return loaded.scan, (*loaded.warnings, *lost)
 
 
-def _of_array(pixels: Pixels, channels: tuple[str, ...]) -> tuple[Scan, tuple[str, ...]]:
+def _of_array(pixels: Pixels, channels: tuple[str, ...]) -> tuple[Scan, tuple[Caution, ...]]:
     from tumorseg.inference.sequences import name_channels
 
     pixels = _as_volume(pixels, channels)
@@ -239,7 +240,7 @@ def _of_array(pixels: Pixels, channels: tuple[str, ...]) -> tuple[Scan, tuple[st
         raise DataError(f"an array of {pixels.dtype} is no image", next_step="give numbers")
     if not pixels.size or not np.isfinite(pixels).all():
         raise DataError("the array is empty, or holds values that are not finite", next_step="mend it")
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     if channels:
         if len(channels) != pixels.shape[-1]:
             raise DataError(

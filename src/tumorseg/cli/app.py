@@ -17,15 +17,18 @@ from tumorseg.cli import (
     crossval,
     data,
     demo,
+    dicomweb,
     evaluate,
     explore,
     export,
     export_data,
     fetch,
     models,
+    practices,
     recipes,
     robustness,
     segment,
+    serve,
     slurm,
     train,
 )
@@ -102,9 +105,12 @@ _register(app, "evaluate", evaluate.evaluate, evaluate.EXAMPLE, brief="Judge a r
 _register(app, "compare", compare.compare, compare.EXAMPLE, brief="Set models side by side on the same patients.")
 _register(app, "crossval", crossval.crossval, crossval.EXAMPLE, brief="Judge every patient once, fold by fold.")
 _register(app, "audit-leakage", audit.audit, audit.EXAMPLE, brief="Measure what a split by slice gives away.")
+_register(app, "practices", practices.practices, practices.EXAMPLE, brief="Score judged masks as others would.")
 _register(app, "robustness", robustness.robustness, robustness.EXAMPLE, brief="Judge runs on scans made worse.")
 _register(app, "slurm", slurm.slurm, slurm.EXAMPLE, brief="Write a script that trains on a cluster.")
 _register(app, "segment", segment.segment, segment.EXAMPLE, brief="Outline the tumour in new scans.")
+_register(app, "dicomweb", dicomweb.dicomweb, dicomweb.EXAMPLE, brief="Segment a study in an archive.")
+_register(app, "serve", serve.serve, serve.EXAMPLE, brief="A page and an HTTP interface for your department.")
 _register(app, "models", models.models, models.EXAMPLE, brief="List the models that come with tumorseg.")
 _register(app, "export", export.export, export.EXAMPLE, brief="Write a run's model as files for others.")
 

@@ -38,6 +38,9 @@ TRAIN_PACKAGES = (
 )
 """What the extra [train] brings; a verb that misses one of them says so."""
 
+WEB_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "reportlab")
+"""What the extra [web] brings."""
+
 CHATTY = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "py.warnings")
 """Loggers whose level must be set by name, since their package sets its own when it is imported."""
 
@@ -128,6 +131,13 @@ def require_training() -> None:
     for package in TRAIN_PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(package, extra="train")
+
+
+def require_web() -> None:
+    """Raise MissingExtra where a package of the extra [web] is not installed."""
+    for package in WEB_PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, extra="web")
 
 
 def shows_bars() -> bool:

@@ -44,6 +44,10 @@ def export(
     network_only: Annotated[
         bool, typer.Option("--network-only", help="Leave out the ONNX graph for raw slices.")
     ] = False,
+    fast: Annotated[
+        bool,
+        typer.Option("--fast", help="Also measure a fast way on the validation patients, for segment --fast (ONNX)."),
+    ] = False,
 ) -> None:
     """Write a run's model into a folder: ONNX graphs or safetensors, model.json, a model card and the licence.
 
@@ -65,6 +69,7 @@ def export(
         name=name,
         weights=weights.value,
         raw=not network_only,
+        fast=fast,
         progress=console_progress(),
     )
     emit(str(output))

@@ -35,11 +35,12 @@ def robustness(
         ),
     ] = "",
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to segment.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished study.")] = False,
 ) -> None:
     """Judge runs on the same scans, undisturbed and made worse in eight ways, most in five strengths.
 
     Writes robustness.json, robustness.csv, patients.csv and report.html. With --part test this counts as one look at
-    the test patients of each run.
+    the test patients of each run. A study that was stopped goes on with --resume: each case is kept once it is whole.
     """
     import sys
 
@@ -54,6 +55,7 @@ def robustness(
         data=data,
         only=tuple(word for word in (each.strip() for each in only.split(",")) if word),
         device=device,
+        resume=resume,
         command=("tumorseg", *sys.argv[1:]),
         progress=console_progress(),
     )

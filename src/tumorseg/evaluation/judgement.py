@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorseg.evaluation.class_scores import class_scores
+from tumorseg.evaluation.doubt import by_patient, doubt_scores
 from tumorseg.evaluation.means import over_patients
 from tumorseg.evaluation.measure_scores import distances, measure_scores
 from tumorseg.evaluation.measures import Measures
 from tumorseg.evaluation.overlap_scores import overlap_scores
+from tumorseg.evaluation.practices import JudgedSlices, practices
+from tumorseg.evaluation.practices import as_json as practices_json
 from tumorseg.evaluation.tally import Tally, tally_pairs
 from tumorseg.files import atomic_write, write_json
+from tumorseg.metrics.aggregate import file_order
 from tumorseg.metrics.bootstrap import RESAMPLES, SEED
 from tumorseg.metrics.overlap import Confusion
 from tumorseg.scan import Mask, Segmentation
@@ -37,6 +41,7 @@ class PatientScore:
         volume_…_ml: NaN where the spacing is unknown.
         error_…: wrong voxels by kind, see `ErrorParts`.
         ece, brier, dice_expected: of the probabilities; NaN where there are none.
+        entropy: beside what is marked, 0 to 1, see `relative_entropy`; NaN likewise.
     """
 
     patient: str
@@ -69,11 +74,12 @@ class PatientScore:
     ece: float = NOT_A_NUMBER
     brier: float = NOT_A_NUMBER
     dice_expected: float = NOT_A_NUMBER
+    entropy: float = NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
 class SliceScore:
-    """The scores of one slice, NaN where they are 0/0; hd95 and nsd are in its plane, in pixels."""
+    """The scores of one slice, NaN where they are 0/0; hd95 and nsd are in its plane, in pixels, entropy in bits."""
 
     patient: str
     slice_number: int
@@ -86,6 +92,7 @@ class SliceScore:
     dice: float
     hd95: float = NOT_A_NUMBER
     nsd: float = NOT_A_NUMBER
+    entropy: float = NOT_A_NUMBER
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,9 @@ def judge(
             "dice_pooled": float(lone_counts.pooled().dice),
         }
     metrics = overlap_scores(tally, counts) | measure_scores(tally.measures, counts)
+    metrics["practices"] = practices_json(practices([_in_file_order(tally)]))
+    if doubt := doubt_scores(tally, counts):
+        metrics["uncertainty"] = doubt
     if tally.held is not None:
         group = tally.groups()[1]
         metrics |= class_scores(classes, group, counts, tally.classes, tally.held, tally.class_measures)
@@ -153,6 +163,16 @@ def judge(
     bootstrap = {"resamples": RESAMPLES, "seed": SEED, "unit": "patient", "level": 0.95}
     metrics["protocol"] = {**(protocol or {}), "bootstrap": bootstrap}
     return Judgement(_patient_scores(tally, names, counts, dice_lone), _slice_scores(tally), metrics, lone_metrics)
+
+
+def _in_file_order(tally: Tally) -> JudgedSlices:
+    order = file_order(tally.scans, tally.numbers)
+    several = len(set(tally.scans)) < len(tally.scans)
+    return JudgedSlices(
+        tuple(tally.patients[index] for index in order),
+        tally.counts.take(order),
+        tally.copied.take(order) if several else None,
+    )
 
 
 def write_judgement(folder: Path, judgement: Judgement) -> None:
@@ -192,7 +212,8 @@ def _patient_scores(
         (dice_lone.get(name, NOT_A_NUMBER) for name in names),
         strict=True,
     )
-    return tuple(PatientScore(*row, **measured) for row, measured in zip(rows, _measured(tally.measures), strict=True))
+    measured = zip(rows, _measured(tally.measures), by_patient(tally, counts).tolist(), strict=True)
+    return tuple(PatientScore(*row, **columns, entropy=entropy) for row, columns, entropy in measured)
 
 
 def _measured(measures: Sequence[Measures]) -> Iterator[dict[str, Any]]:
@@ -222,7 +243,7 @@ def _slice_scores(tally: Tally) -> tuple[SliceScore, ...]:
         tally.patients,
         tally.numbers,
         *_columns(counts.reference, counts.predicted, counts.tp, counts.fp, counts.fn, counts.tn, counts.dice),
-        *_columns(tally.hd95, tally.nsd),
+        *_columns(tally.hd95, tally.nsd, tally.entropy),
         strict=True,
     )
     return tuple(SliceScore(*row) for row in rows)

@@ -92,18 +92,19 @@ def error_bars(patients: Sequence[PatientScore], *, width: int) -> Markup | None
         }
         for patient, kinds in rows
     }
-    axis = Axis("wrong voxels, share of |P| + |R|", 0.0, 1.0)
+    longest_bar = max(sum(kinds.values()) for kinds in shares.values())
+    axis = Axis("wrong voxels, share of |P| + |R|", 0.0, min(math.ceil(10 * longest_bar) / 10, 1.0))
     floor = top + step * len(rows)
     parts = []
     for value, text in axis.ticks():
-        x = left + value * (width - left - right)
+        x = left + axis.share(value) * (width - left - right)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}"/>')
         parts.append(label(x, floor + 16, text, anchor="middle"))
     for index, (patient, kinds) in enumerate(rows):
         y, x = top + step * index + 4, float(left)
         parts.append(label(left - 8, y + 12, patient.patient, anchor="end"))
         for number, (kind, count) in enumerate(kinds.items()):
-            length = shares[patient.patient][kind] * (width - left - right)
+            length = axis.share(shares[patient.patient][kind]) * (width - left - right)
             title = escape(f"{patient.patient}: {KINDS[kind]}, {count:,} voxels")
             parts.append(
                 f'<rect class="part e{number}" x="{x:.1f}" y="{y}" width="{length:.1f}" height="{step - 8}">'
@@ -126,7 +127,7 @@ def forest(strata: Sequence[Mapping[str, Any]], mean: float, *, width: int) -> M
     wide = width >= 600
     longest = max(len(row["level"]) for row in levels)
     left = min(26 + round(6.4 * longest), round(width * 0.45))
-    right = 150 if wide else 52
+    right = 176 if wide else 52
     lowest = min(row["ci95"][0] for row in levels)
     highest = max(row["ci95"][1] for row in levels)
     axis = Axis("Dice by patient, mean and 95 % interval", max(0.0, lowest - 0.03), min(1.0, highest + 0.03))

@@ -46,7 +46,7 @@ def _errors(parts: Mapping[str, int]) -> str:
     if not total:
         return ""
     ranked = sorted(parts, key=lambda kind: -parts[kind])
-    most = ", ".join(f"{100 * parts[kind] / total:.0f} % {KINDS[kind]}" for kind in ranked if parts[kind])
+    most = ", ".join(f"{_percent(parts[kind] / total)} {KINDS[kind]}" for kind in ranked if parts[kind])
     return (
         f"Of {total:,} wrong voxels: {most}. Each wrong voxel is of one kind: of a lesion that is not touched at all, "
         "of a marked spot that touches no tumour, within 2 pixels of the reference's outline, or further in or out. "
@@ -113,6 +113,11 @@ def _calibration(metrics: Mapping[str, Any]) -> str:
             f"the patients with Spearman's rho {expected['spearman']:.2f} ({expected['n']} patients)."
         )
     return said
+
+
+def _percent(share: float) -> str:
+    """Whole per cent; what is there never becomes 0."""
+    return f"{100 * share:.0f} %" if share >= 0.005 else "under 1 %"
 
 
 def _signed(value: float) -> str:

@@ -15,10 +15,13 @@ from tumorseg.evaluation.checklist import checklist
 from tumorseg.evaluation.class_rows import class_rows
 from tumorseg.evaluation.definitions import cut, values
 from tumorseg.evaluation.diagnosis import Diagnosis, diagnose
+from tumorseg.evaluation.doubt_page import doubt_section
 from tumorseg.evaluation.facts import Example, RunFacts
 from tumorseg.evaluation.judgement import Judgement, PatientScore
 from tumorseg.evaluation.measure_words import reading
 from tumorseg.evaluation.overlay import Overlay, legend, overlay
+from tumorseg.evaluation.practices import from_json
+from tumorseg.evaluation.practices_page import PracticeSection, practice_section
 from tumorseg.evaluation.protocol_box import protocol_box
 from tumorseg.evaluation.selection import WEAK, failures, select
 from tumorseg.evaluation.sheet import write_sheet
@@ -118,6 +121,7 @@ def _context(run: RunFacts, judgement: Judgement, examples: Sequence[Example]) -
         "error_chart": figures.by_error(judgement),
         "own_scores": [value for value in scores if not value.definition.borrowed],
         "borrowed_scores": [value for value in scores if value.definition.borrowed],
+        "practices": _practices(judgement),
         "class_rows": class_rows(judgement.metrics),
         "institutions": any(patient.institution for patient in judgement.patients),
         "cases": cases,
@@ -126,6 +130,7 @@ def _context(run: RunFacts, judgement: Judgement, examples: Sequence[Example]) -
         "agreement": measure_figures.agreement(judgement),
         "reliability": measure_figures.reliability_diagram(judgement.metrics),
         "doubt": measure_figures.own_doubt(judgement),
+        "uncertainty": doubt_section(judgement),
         "error_bars": {
             name: measure_figures.error_bars([case.patient for case in cases[:_BARS]], width=width)
             for name, width in (("wide", _WIDE), ("narrow", _NARROW))
@@ -143,6 +148,11 @@ def _context(run: RunFacts, judgement: Judgement, examples: Sequence[Example]) -
         "command": provenance.command(run),
         "recipe_yaml": dump_recipe(run.recipe) if run.recipe else "",
     }
+
+
+def _practices(judgement: Judgement) -> PracticeSection | None:
+    found = judgement.metrics.get("practices")
+    return practice_section(from_json(found)) if found else None
 
 
 def _cases(judgement: Judgement, examples: Sequence[Example]) -> tuple[list[Case], dict[str, list[Case]]]:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from tumorseg.errors import DataError
 from tumorseg.evaluation.measures import Measures, measure_scan
 from tumorseg.metrics.head import head_mask
+from tumorseg.metrics.neighbours import copied_from_neighbours
 from tumorseg.metrics.overlap import Confusion, Scores, confusion_by_slice
+from tumorseg.metrics.uncertainty import entropy_by_slice
 from tumorseg.postprocess import tumour_probability
 from tumorseg.scan import Mask, Scan, Segmentation
 
@@ -22,7 +24,9 @@ class Tally:
     Attributes:
         scans, patients, institutions, numbers: of each slice.
         counts: (slices,), all classes counting as one.
+        copied: (slices,), of masks copied from the nearest slice of another fold, see `copied_from_neighbours`.
         hd95, nsd: (slices,), of borders in the plane, in pixels; NaN where they are not defined or not measured.
+        entropy: (slices,), of the probabilities, bits; NaN where there are none.
         classes: the counts of each class by itself; empty where all classes count as one.
         held: (slices, K) which classes the reference of a slice holds; None where it has one class.
         measures: of each patient, sorted by patient; empty where nothing was measured.
@@ -34,8 +38,10 @@ class Tally:
     institutions: tuple[str, ...]
     numbers: tuple[int, ...]
     counts: Confusion
+    copied: Confusion
     hd95: Scores
     nsd: Scores
+    entropy: Scores
     classes: tuple[Confusion, ...] = ()
     held: NDArray[np.bool_] | None = None
     measures: tuple[Measures, ...] = ()
@@ -75,7 +81,9 @@ def tally_pairs(
     """
     rows: list[tuple[str, int, str, str]] = []
     counts: list[Confusion] = []
+    copied: list[Confusion] = []
     surfaces: list[tuple[Scores, Scores]] = []
+    entropies: list[Scores] = []
     by_class: list[list[Confusion]] = [[] for _ in range(classes)]
     held: list[NDArray[np.bool_]] = []
     measures: dict[str, list[Measures]] = {}
@@ -87,12 +95,17 @@ def tally_pairs(
         numbers = scan.slice_numbers or tuple(range(1, part.tp.size + 1))
         rows += [(scan.id, number, scan.patient, scan.institution) for number in numbers]
         counts.append(part)
+        copied.append(copied_from_neighbours(reference, scan.id))
         unknown = np.full(part.tp.size, np.nan)
         surfaces.append((unknown, unknown))
+        entropies.append(unknown)
         if measured:
-            found = _measured(segmentation, reference, calibrated)
+            probability = _tumour_probability(segmentation) if calibrated else None
+            found = _measured(segmentation, reference, probability)
             measures.setdefault(scan.patient, []).append(found)
             surfaces[-1] = found.in_pixels.by_slice(part.tp.size)
+            if probability is not None:
+                entropies[-1] = entropy_by_slice(probability)
         if classes > 1:
             held.append(np.stack([np.any(reference == index, axis=(1, 2)) for index in range(1, classes + 1)], axis=-1))
         for index in range(1, classes + 1) if apart else ():
@@ -114,8 +127,10 @@ def tally_pairs(
         institutions,
         numbers,
         Confusion.joined(counts).take(sorting),
+        Confusion.joined(copied).take(sorting),
         np.concatenate([pair[0] for pair in surfaces])[sorting],
         np.concatenate([pair[1] for pair in surfaces])[sorting],
+        np.concatenate(entropies)[sorting],
         tuple(Confusion.joined(found).take(sorting) for found in by_class if found),
         np.concatenate(held)[sorting] if held else None,
         _by_patient(measures),
@@ -123,14 +138,18 @@ def tally_pairs(
     )
 
 
-def _measured(segmentation: Segmentation, reference: Mask, calibrated: bool) -> Measures:
-    scan = segmentation.scan
-    if not calibrated:
-        return measure_scan(segmentation.mask, reference, scan.spacing)
+def _tumour_probability(segmentation: Segmentation) -> NDArray[Any]:
     probability: NDArray[Any] = segmentation.probability
     if probability.ndim == 4:
         # Half precision: the classes' sum may pass 1 by a little.
         probability = np.stack([tumour_probability(values) for values in probability]).clip(0, 1)
+    return probability
+
+
+def _measured(segmentation: Segmentation, reference: Mask, probability: NDArray[Any] | None) -> Measures:
+    scan = segmentation.scan
+    if probability is None:
+        return measure_scan(segmentation.mask, reference, scan.spacing)
     return measure_scan(
         segmentation.mask,
         reference,

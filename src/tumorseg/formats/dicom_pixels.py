@@ -1,6 +1,10 @@
 """Decoding the pixels of a DICOM file, after a look at what its compressed pictures call themselves."""
 
+import os
 import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +69,49 @@ def _decoded(path: Path, dataset: "Dataset", syntax: Any) -> NDArray[Any]:
 
 
 def _twelve_bits(dataset: "Dataset") -> NDArray[Any]:
-    """Lossy JPEG of 12 bits, which no decoder of pydicom's under a permissive licence reads."""
-    import imagecodecs
+    """Lossy JPEG of 12 bits: GDCM decodes it, but pydicom does not ask GDCM for it."""
+    import gdcm
     from pydicom.encaps import generate_frames
 
+    rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsStored)
+    codec = gdcm.JPEGCodec()
+    codec.SetNumberOfDimensions(2)
+    codec.SetDimensions((columns, rows, 1))
+    codec.SetPlanarConfiguration(0)
+    codec.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
+    codec.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, int(dataset.PixelRepresentation)))
+    pixel_data = gdcm.Tag(0x7FE0, 0x0010)
+    frames = []
     count = int(dataset.get("NumberOfFrames") or 1)
-    return np.stack(
-        [imagecodecs.jpeg_decode(part) for part in generate_frames(dataset.PixelData, number_of_frames=count)]
-    )
+    for content in generate_frames(dataset.PixelData, number_of_frames=count):
+        fragment = gdcm.Fragment()
+        fragment.SetByteStringValue(content)
+        fragments = gdcm.SequenceOfFragments.New()
+        fragments.AddFragment(fragment)
+        packed, unpacked = gdcm.DataElement(pixel_data), gdcm.DataElement(pixel_data)
+        packed.SetValue(fragments.__ref__())
+        with _quiet_library():
+            decoded = codec.Decode(packed, unpacked)
+        if not decoded:
+            raise ValueError("GDCM cannot decode the picture")
+        values = unpacked.GetByteValue().GetBuffer().encode("utf-8", errors="surrogateescape")
+        frames.append(np.frombuffer(values, np.uint16).reshape(rows, columns))
+    return np.stack(frames)
+
+
+@contextmanager
+def _quiet_library() -> Iterator[None]:
+    """Standard error closed to C code: GDCM tries 8 bits first, and libjpeg complains of it there in print."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def _unknown(path: Path, syntax: Any) -> FormatError:

@@ -16,6 +16,9 @@ SUFFIXES = (".jpg", ".jpeg")
 _FRAME_STARTS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN_START = 0xDA
 _END = b"\xff\xd9"
+_BLOCK = 8
+"""Pixels along a side of what is coded together, in one bit at least."""
+
 _AGAIN = "copy or export it again"
 
 
@@ -36,7 +39,8 @@ def read_jpeg(path: Path) -> Pixels:
     """
     content = read_bytes(path)
     header, scan = _walk(path, content)
-    if content.find(_END, scan) < 0:
+    blocks = -(-header.height // _BLOCK) * -(-header.width // _BLOCK)
+    if content.find(_END, scan) < 0 or (len(content) - scan) * 8 < blocks:
         raise FormatError(f"{path} is truncated", next_step=_AGAIN)
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.shape[:2] != (header.height, header.width):
@@ -69,7 +73,7 @@ def _walk(path: Path, content: bytes) -> tuple[Header, int]:
         (length,) = struct.unpack_from(">H", content, place + 2)
         if marker in _FRAME_STARTS and length >= 8 and place + 10 <= len(content):
             depth, height, width, components = struct.unpack_from(">BHHB", content, place + 4)
-            if depth != 8 or components not in (1, 3, 4) or not height or not width:
+            if depth != 8 or components not in (1, 3) or not height or not width:
                 raise FormatError(f"{path} is no JPEG of 8 bits, grey or RGB", next_step="save it as PNG")
             header = Header(1, height, width, 1 if components == 1 else 3, np.dtype(np.uint8))
             refuse_oversized(path, header)

@@ -158,6 +158,7 @@ def _read_one(path: Path) -> Volume:
     with _damage_named(path), _unpacked(path) as file:
         _skip(file, header.offset)
         content = _read(file, count * header.stored.itemsize)
+        file.read(1)  # of a packed file that ends here, its checksum is compared only now
     if content is None:
         raise FormatError(f"{path} is truncated", next_step=_AGAIN)
     values = np.frombuffer(content, header.stored).reshape((*header.shape, header.channels), order="F")

@@ -26,6 +26,7 @@ _REFUSED = {
     2304: "colours (RGBA32)",
 }
 _HALF = 0.5
+_MOST_AXES = 7
 _NO_EXTENSIONS = bytes(4)
 
 
@@ -95,6 +96,8 @@ def parse_header(path: Path, content: bytes) -> GridHeader:
         FormatError: not NIfTI, or of a kind that is not read.
     """
     header = _header(path, content)
+    if not 1 <= int(header["dim"][0]) <= _MOST_AXES:
+        raise FormatError(f"{path} is damaged: it has {int(header['dim'][0])} axes", next_step="export it again")
     code = int(header["datatype"])
     if code in _REFUSED:
         raise FormatError(f"{path} holds {_REFUSED[code]}, not grey values", next_step="store one number per voxel")

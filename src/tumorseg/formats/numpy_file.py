@@ -30,6 +30,7 @@ MOST_CHANNELS = 4
 """A last axis of three that is no longer than this could be channels."""
 
 _AGAIN = "copy or save it again"
+_VERSIONS = ((1, 0), (2, 0), (3, 0))
 _MOST_NAMES = 64
 _PART = 2**24
 
@@ -185,8 +186,10 @@ def _stored(path: Path, file: IO[bytes], *, rewind: bool = False) -> tuple[tuple
         file.seek(0)
     try:
         version = npy.read_magic(file)
+        if version not in _VERSIONS:
+            raise ValueError(f"version {version}")
         shape, fortran, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
-    except (ValueError, SyntaxError, TypeError, EOFError, UnicodeDecodeError) as error:
+    except Exception as error:  # the header is parsed as Python, whose parser raises many kinds
         raise FormatError(f"{path} is not NumPy, or is damaged or truncated", next_step=_AGAIN) from error
     if dtype.hasobject:
         raise FormatError(f"{path} holds Python objects, which are never loaded", next_step="save an array of numbers")

@@ -1,11 +1,13 @@
 """TIFF: the format of the LGG set. One page, or several of one size; 8 bits or more; one channel or many."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -22,6 +24,12 @@ Frame = NDArray[Any]
 
 SUFFIXES = (".tif", ".tiff")
 MAX_PAGES = 100_000
+_OPENCV = (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.PACKBITS, tifffile.COMPRESSION.JPEG)
+"""What tifffile alone does not unpack, and OpenCV does."""
+
+_PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
+_ORIENTATION, _UPRIGHT = 274, 1
+_COLOURS = 3
 _WHITE_IS_ZERO = tifffile.PHOTOMETRIC.MINISWHITE
 _PALETTE = tifffile.PHOTOMETRIC.PALETTE
 
@@ -116,6 +124,7 @@ def _opened(path: Path) -> Iterator[tifffile.TiffPages]:
     """The pages of a file; whatever goes wrong inside a damaged file becomes one FormatError."""
     path = Path(path)
     refuse_irregular(path)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says there, the errors here say
     try:
         with tifffile.TiffFile(path) as file:
             yield file.pages
@@ -166,12 +175,30 @@ def _unpack(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> Frame:
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if offset + count > end:
             raise FormatError(f"{path} is truncated", next_step="copy or export it again")
+    if page.compression in _OPENCV:
+        return _by_opencv(path, page)
     frame: Frame = page.asarray()
     if page.axes == "SYX":
         frame = np.moveaxis(frame, 0, -1)
     if _photometric(page) == _WHITE_IS_ZERO and frame.dtype.kind in "bu":
         frame = ~frame  # of an unsigned number, its largest value minus itself
     return frame
+
+
+def _by_opencv(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> Frame:
+    """One page that is packed in a way that tifffile alone does not unpack; channels last."""
+    decoded: Sequence[Frame] = ()
+    turned = page.keyframe.tags.valueof(_ORIENTATION, _UPRIGHT) != _UPRIGHT if page.keyframe is not None else True
+    if _photometric(page) in _PLAIN and not turned:
+        content = np.fromfile(path, np.uint8)
+        _, decoded = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(page.index, page.index + 1))
+    frame = np.asarray(decoded[0]) if len(decoded) == 1 else np.empty(0)
+    header = _one_page(path, page)
+    if frame.shape[:2] != header.shape[1:3] or frame.size != np.prod(header.shape) or frame.dtype != header.dtype:
+        raise FormatError(
+            f"{path} is damaged, or packed in a way that is not unpacked", next_step="save it without compression"
+        )
+    return frame[..., ::-1] if frame.ndim == 3 and frame.shape[-1] == _COLOURS else frame
 
 
 def _photometric(page: tifffile.TiffPage | tifffile.TiffFrame) -> int:

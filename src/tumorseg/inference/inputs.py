@@ -24,6 +24,8 @@ from tumorseg.inference.walking import Failure, Found, distinct, files_of, outer
 __all__ = ["Failure", "InputScan", "Listing", "find_inputs"]
 
 _NUMBERED = re.compile(r"(?P<stem>.+)_(?P<number>\d+)")
+_MOST_BYTES = 230
+"""Of a mask's name: file systems take 255, and its temporary name and its overlay's are longer."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,16 @@ def find_inputs(
     ):
         draft = group.draft
         kept = draft.suffixes[0].replace(".", "_").lower() if with_suffix else ""
+        targets = tuple(prefix / target for target in draft.targets(output_format, with_suffix=with_suffix))
         scans.append(
             InputScan(
                 id=(prefix / draft.stem).as_posix() + kept,
                 sources=group.files,
                 slice_numbers=group.numbers,
-                targets=tuple(prefix / target for target in draft.targets(output_format, with_suffix=with_suffix)),
+                targets=targets,
                 format=draft.format,
                 sequences=group.sequences,
-                problem=group.problem,
+                problem=group.problem or _too_long(targets),
             )
         )
     scans.sort(key=lambda scan: (scan.id, scan.sources[0].name))
@@ -303,6 +306,14 @@ def _suffix(file: Found) -> str:
         return split_name(file.path)[1]
     except TumorsegError:
         return ""
+
+
+def _too_long(targets: Sequence[Path]) -> str:
+    """Why no mask can be written under these names; "" where nothing is wrong with them."""
+    longest = max(len(os.fsencode(target.name)) for target in targets)
+    return f"a mask's name would have {longest} bytes, more than {_MOST_BYTES}; give it a shorter name" * (
+        longest > _MOST_BYTES
+    )
 
 
 def _is_slice(file: Found) -> bool:

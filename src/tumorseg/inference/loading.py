@@ -14,7 +14,7 @@ from tumorseg.inference.inputs import Failure, InputScan
 from tumorseg.inference.scratch import allocate
 from tumorseg.inference.sequence_choice import NO_CHOICE, SequenceChoice
 from tumorseg.inference.sequences import UNNAMED, name_channels, pick_channels
-from tumorseg.scan import Pixels, Scan
+from tumorseg.scan import Caution, Pixels, Scan
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Loaded:
     Attributes:
         scan: without the slices that could not be read; None where none could.
         targets: its masks, relative to the output folder: of each source of `scan`, or one for all.
-        warnings: one line each.
+        warnings: about its files.
         failures: the files that could not be read.
     """
 
     scan: Scan | None
     targets: tuple[Path, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     failures: tuple[Failure, ...] = ()
 
 
@@ -52,7 +52,7 @@ def load(
     failures: dict[Path, str] = {}
     try:
         if entry.problem:
-            raise DataError(entry.problem)
+            raise DataError(f"{entry.sources[0]}: {entry.problem}")
         if entry.slice_numbers:
             volume, kept = _slices(entry, failures)
         else:
@@ -64,11 +64,12 @@ def load(
         concerned = entry.sources if entry.slice_numbers else entry.sources[:1]
         failures = {**dict.fromkeys(concerned, str(error)), **failures}
         return Loaded(None, failures=_listed(failures, named))
-    warnings = (*volume.warnings, *warnings)
+    warnings = (*(Caution("file", text) for text in volume.warnings), *warnings)
     if failures:
         lost = len(failures)
         verb = "are" if lost > 1 else "is"
-        warnings = (*warnings, f"{lost} slice{'s' * (lost != 1)} could not be read and {verb} missing")
+        text = f"{lost} slice{'s' * (lost != 1)} could not be read and {verb} missing"
+        warnings = (*warnings, Caution("lost", text, "copy or export them again"))
     scan = Scan(
         id=entry.id,
         patient=entry.id,
@@ -80,12 +81,12 @@ def load(
     )
     each = len(entry.targets) == len(entry.sources)
     targets = tuple(entry.targets[index] for index in kept) if each else entry.targets
-    return Loaded(scan, targets, tuple(map(named, warnings)), _listed(failures, named))
+    return Loaded(scan, targets, tuple(warning.reworded(named) for warning in warnings), _listed(failures, named))
 
 
 def _sequences(
     volume: Volume, entry: InputScan, choice: SequenceChoice, wanted: Sequence[str]
-) -> tuple[Pixels, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[Pixels, tuple[str, ...], tuple[Caution, ...]]:
     """The channels with their names: as the caller named them, as the file does, or as unnamed ones are taken."""
     where = str(entry.sources[0])
     if choice.indices:
@@ -94,7 +95,7 @@ def _sequences(
         return volume.pixels, tuple(name.lower() for name in volume.channel_names), ()
     pixels, channels, warnings = name_channels(volume.pixels, where=where, wanted=wanted)
     hint = f", though the file says '{volume.description}'" if volume.description else ""
-    return pixels, channels, tuple(warning + hint for warning in warnings)
+    return pixels, channels, tuple(Caution(each.code, each.text + hint, each.advice) for each in warnings)
 
 
 def _volume(entry: InputScan) -> Volume:

@@ -21,6 +21,17 @@ ENTROPY_FORMULA = (
     "of tumour; 0 is certain, 1 is undecided"
 )
 
+EXPECTED_FORMULA = (
+    "the Dice that the model expects of its mask: 2 S(mask) / (voxels of the mask + S(all)), S the sum of the "
+    "probabilities of tumour above 0.05; without calibrated probabilities it is too high"
+)
+FLIP_FORMULA = (
+    "1 minus the Dice of the masks (before cleaning) of the plain image and of its mirror image, of several the mean; "
+    "0 is agreement"
+)
+FAINT = 0.05
+"""Probabilities at or below count as none: a whole head of them would outweigh a small tumour."""
+
 _SPHERE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * SURROUNDINGS + 1, 2 * SURROUNDINGS + 1))
 _EDGES = np.array([[[0.5, 0]], [[-0.5, 0]], [[0, 0.5]], [[0, -0.5]]], np.float32)
 
@@ -62,7 +73,8 @@ def measure(
         tumour_voxels, tumour_slices, largest_slice_pixels, components (3D, 26-connected), largest_component_voxels
         and largest_diameter_pixels (within a slice); where there is tumour its centroid_slice, centroid_row and
         centroid_column, from 0. With `probability`: mean_probability inside the mask and mean_entropy (see
-        `ENTROPY_FORMULA`), NaN where it is empty, and max_probability anywhere. With a spacing: tumour_ml,
+        `ENTROPY_FORMULA`) and expected_dice (see `EXPECTED_FORMULA`), NaN where it is empty, and max_probability
+        anywhere. With a spacing: tumour_ml,
         largest_slice_mm2 and largest_diameter_mm. With a geometry: see `position`.
     """
     if spacing is None and geometry is not None:
@@ -136,11 +148,12 @@ def _component_sizes(mask: Mask) -> NDArray[np.int64]:
 
 
 def _certainty(mask: Mask, probability: Probabilities, voxels: int) -> dict[str, float]:
-    inside = entropy = highest = 0.0
+    inside = entropy = highest = everywhere = 0.0
     around = 0
     for values, frame in zip(probability, mask, strict=True):
         tumour = tumour_probability(values)
         highest = max(highest, float(tumour.max(initial=0)))
+        everywhere += float(tumour[tumour > FAINT].sum(dtype=np.float64))
         if not frame.any():
             continue
         marked = (frame != 0).astype(np.uint8)
@@ -152,6 +165,7 @@ def _certainty(mask: Mask, probability: Probabilities, voxels: int) -> dict[str,
         "mean_probability": inside / voxels if voxels else float("nan"),
         "max_probability": min(highest, 1.0),
         "mean_entropy": entropy / around if around else float("nan"),
+        "expected_dice": min(2 * inside / (voxels + everywhere), 1.0) if voxels else float("nan"),
     }
 
 

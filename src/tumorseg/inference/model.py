@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, ValidationError
 from tumorseg.errors import ModelError
 from tumorseg.files import digest_file, write_text
 from tumorseg.inference.catalogue import SPEC_NAME, find_model
+from tumorseg.inference.trust import Usual
 from tumorseg.recipe import Cleaning, Filter, Normalization, Part
 
 ONNX_NAME = "model.onnx"
@@ -23,6 +24,24 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 in hexadecimal."""
 
 Flip = Literal["horizontal", "vertical"]
+
+
+class FastWay(Part):
+    """A way to compute a model faster, and what that costs, as measured when it was exported.
+
+    Attributes:
+        graph: a graph with 8-bit weights and activations beside model.json; "" computes the model's own.
+        test_time_flips: as in `ModelSpec`.
+        cut: compute each slice only where it is lit; see `tumorseg.inference.cutting`.
+        dice_loss: mean Dice by patient of the ordinary way minus that of this one.
+        patients: of validation, on whom that was measured.
+    """
+
+    graph: str = ""
+    test_time_flips: tuple[Flip, ...] = ()
+    cut: bool = False
+    dice_loss: float
+    patients: int
 
 
 class ModelSpec(Part):
@@ -41,8 +60,10 @@ class ModelSpec(Part):
         temperature: what logits are divided by before they become probabilities.
         test_time_flips: mirror images whose probabilities are averaged with the plain one.
         postprocessing: what happens to the mask after the threshold.
+        usual: what its training scans look like, against which others are held; None where that is not known.
         training_patients: SHA-256 digests of the pixels that it was trained on.
         data_licence: of the data that it was trained on, and so of its use.
+        fast: None where no fast way was measured.
         files: SHA-256 digest of each file beside model.json, by name.
     """
 
@@ -60,8 +81,10 @@ class ModelSpec(Part):
     temperature: float = Field(default=1.0, gt=0)
     test_time_flips: tuple[Flip, ...] = ()
     postprocessing: Cleaning = Cleaning()
+    usual: Usual | None = None
     training_patients: tuple[Digest, ...] = ()
     data_licence: str = ""
+    fast: FastWay | None = None
     files: dict[str, Digest] = Field(default_factory=dict)
 
     @property
@@ -94,6 +117,23 @@ class Model:
             if name not in self.spec.files:
                 raise ModelError(f"the model in {self.folder} has no {name}", next_step=_NEXT)
         return tuple(self.folder / name for name in names)
+
+    @property
+    def faster(self) -> "Model":
+        """The same network by its fast way.
+
+        Raises:
+            ModelError: none was measured for this model, or its graph is missing.
+        """
+        way = self.spec.fast
+        if way is None:
+            raise ModelError(
+                f"model {self.spec.name} has no fast way", next_step="leave out --fast, or export the run with --fast"
+            )
+        update: dict[str, Any] = {"test_time_flips": way.test_time_flips}
+        if way.graph:
+            update["members"] = (way.graph,)
+        return Model(self.spec.model_copy(update=update), self.folder)
 
 
 def read_model(path: str | Path) -> Model:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,20 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorseg.errors import DataError, ModelError, TumorsegError
+from tumorseg.inference.cutting import lit_box
 from tumorseg.inference.measure import measure
 from tumorseg.inference.model import Flip, Model
 from tumorseg.inference.runtime import Device, Float32, Runtime
 from tumorseg.inference.scratch import allocate
 from tumorseg.inference.sequences import choose_channels
+from tumorseg.inference.trust import input_cautions
+from tumorseg.inference.trust_in_mask import mask_cautions
 from tumorseg.postprocess import postprocess
 from tumorseg.preprocess import Grid, Statistics, filtered, head_box, normalise, plan_grid, statistics
 from tumorseg.recipe import Filter
-from tumorseg.scan import Pixels, Scan, Segmentation
+from tumorseg.scan import Caution, Pixels, Scan, Segmentation
 
 Failed = Callable[[Scan, TumorsegError], None]
+Watch = Callable[[int], None]
 
 _AXES: dict[Flip, int] = {"horizontal": -1, "vertical": -2}
 """Of (slices, channels, height, width)."""
+
+_RESAMPLED = tuple(map(np.dtype, (np.uint8, np.uint16, np.int16, np.float32, np.float64)))
+
+ROUND = 4
+"""Slices that each lane computes before any is answered, where there are several lanes."""
 
 
 @dataclass(eq=False)
@@ -30,6 +40,7 @@ class _Task:
     """One scan on its way; `left` slices of it have not come back from the network.
 
     `pixels` are the scan's, with the network's channels in the network's order. `classes` is the number of classes.
+    `overlaps` are of each slice's masks in the plain and in the mirror images: twice their common pixels, and the sum.
     """
 
     scan: Scan
@@ -37,14 +48,16 @@ class _Task:
     measured: Statistics
     grid: Grid
     filters: tuple[Filter, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     classes: int
     probability: NDArray[np.float16] = field(init=False)
+    overlaps: NDArray[np.int64] = field(init=False)
     left: int = field(init=False)
 
     def __post_init__(self) -> None:
         axes = () if self.classes == 1 else (self.classes,)
         self.probability = allocate((*self.pixels.shape[:3], *axes), np.float16)
+        self.overlaps = np.zeros((len(self.pixels), 2), np.int64)
         self.left = len(self.pixels)
 
     def frame(self, index: int) -> Float32:
@@ -65,13 +78,25 @@ class Predictor:
         runtime: computes the network; without one, ONNX Runtime computes the model's own graph, or each of an
             ensemble's.
         device: for that; auto takes CUDA where it is there.
+        watch: told after each batch how many slices it had; what it raises ends the work.
+        fast: compute it by its fast way; see `FastWay`.
 
     Raises:
-        ModelError: the model cannot be computed here.
+        ModelError: the model cannot be computed here, or has no fast way.
     """
 
-    def __init__(self, model: Model, *, runtime: Runtime | None = None, device: Device = "auto") -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        runtime: Runtime | None = None,
+        device: Device = "auto",
+        watch: Watch | None = None,
+        fast: bool = False,
+    ) -> None:
+        model = model.faster if fast else model
         self.model = model
+        self._watch = watch
         self.spec = model.spec
         self._runtimes: tuple[Runtime, ...]
         if runtime is not None:
@@ -81,10 +106,18 @@ class Predictor:
 
             self._runtimes = tuple(OnnxRuntime(graph, device=device) for graph in model.graphs)
         self._batch_size = max(member.batch_size for member in self._runtimes)
+        self._lanes = min(member.lanes for member in self._runtimes)
+        self._pool = ThreadPoolExecutor(self._lanes, thread_name_prefix="tumorseg-lane")
+        # A batch has one size for all its slices.
+        self._cuts = fast and self.spec.fast is not None and self.spec.fast.cut and self._batch_size == 1
 
     def segment(self, scan: Scan) -> Segmentation:
         """Segment one scan; see `segment_all`."""
         return next(self.segment_all([scan]))
+
+    def frame(self, scan: Scan, index: int) -> Float32:
+        """One slice as the network sees it, (channels, size, size) float32."""
+        return self._open(scan).frame(index)
 
     def probabilities(self, scan: Scan) -> NDArray[np.float16]:
         """Probability of tumour on the scan's own grid; see `Segmentation.probability`."""
@@ -121,7 +154,7 @@ class Predictor:
             waiting.append(task)
             for index in range(len(task.pixels)):
                 batch.append((task, index))
-                if len(batch) >= self._batch_size:
+                if len(batch) >= self._batch_size * (ROUND * self._lanes if self._lanes > 1 else 1):
                     self._compute(batch)
                     batch = []
             while waiting and waiting[0].left == 0:
@@ -138,7 +171,7 @@ class Predictor:
         if pixels.shape[-1] != len(scan.channels):
             raise DataError(f"scan {scan.id} has {pixels.shape[-1]} channels but {len(scan.channels)} names")
         channels, warnings = choose_channels(scan.channels, self.spec.channels, where=f"scan {scan.id}")
-        pixels = _arranged(pixels, channels)
+        pixels = _resampled_kind(_arranged(pixels, channels))
         box = head_box(pixels) if self.spec.crop == "head" else None
         grid = plan_grid(*pixels.shape[1:3], image_size=self.spec.image_size, box=box)
         measured = statistics(pixels, self.spec.normalization)
@@ -146,22 +179,59 @@ class Predictor:
 
     def _compute(self, batch: list[tuple[_Task, int]]) -> None:
         """Send slices through the network and put their probabilities where they belong."""
-        frames = np.stack([task.frame(index) for task, index in batch])
-        for (task, index), square in zip(batch, self._probability(frames), strict=True):
-            task.probability[index] = task.grid.undo(square)
+        step = self._batch_size
+        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
+        for _ in self._pool.map(self._fill, parts) if self._lanes > 1 else map(self._fill, parts):
+            pass
+        for task, _ in batch:
             task.left -= 1
+        if self._watch is not None:
+            self._watch(len(batch))
 
-    def _probability(self, frames: Float32) -> Float32:
-        """(slices, size, size), of several classes with an axis for them behind; 0 to 1.
+    def _fill(self, batch: list[tuple[_Task, int]]) -> None:
+        """The same for as many as go through the network at once."""
+        frames = np.stack([task.frame(index) for task, index in batch])
+        squares, overlaps = self._cut_probability(frames) if self._cuts else self._probability(frames)
+        for (task, index), square, overlap in zip(batch, squares, overlaps, strict=True):
+            task.probability[index] = task.grid.undo(square)
+            task.overlaps[index] = overlap
+
+    def _cut_probability(self, frames: Float32) -> tuple[Float32, NDArray[np.int64]]:
+        """As `_probability`, of one slice; 0 where it is dark, without a look."""
+        channels = self.spec.channels
+        flair = frames[0, channels.index("flair")] if "flair" in channels else frames[0].max(axis=0)
+        classes = () if len(self.spec.classes) == 1 else (len(self.spec.classes),)
+        whole = np.zeros((1, *frames.shape[2:], *classes), np.float32)
+        overlaps = np.zeros((1, 2), np.int64)
+        box = lit_box(flair)
+        if box is not None:
+            rows, columns = slice(box.top, box.bottom), slice(box.left, box.right)
+            whole[:, rows, columns], overlaps = self._probability(frames[:, :, rows, columns])
+        return whole, overlaps
+
+    def _probability(self, frames: Float32) -> tuple[Float32, NDArray[np.int64]]:
+        """(slices, size, size), of several classes with an axis for them behind; 0 to 1. And the slices' overlaps.
 
         Averaged over the members of an ensemble, and over the plain image and its mirror images.
         """
-        total = sum(self._plain_probability(runtime, frames) for runtime in self._runtimes)
-        for flip in self.spec.test_time_flips:
-            mirrored = np.flip(frames, _AXES[flip])
-            for runtime in self._runtimes:
-                total += np.flip(self._plain_probability(runtime, mirrored), _AXES[flip] + 3)
-        return np.asarray(total / (len(self._runtimes) * (1 + len(self.spec.test_time_flips))), np.float32)
+        total = self._members_probability(frames)
+        overlaps = np.zeros((len(frames), 2), np.int64)
+        if self.spec.test_time_flips:
+            plain = self._marked(total)
+            for flip in self.spec.test_time_flips:
+                mirrored = np.flip(self._members_probability(np.flip(frames, _AXES[flip])), _AXES[flip] + 3)
+                total = total + mirrored
+                overlaps += _overlaps(plain, self._marked(mirrored))
+        return np.asarray(total / (len(self._runtimes) * (1 + len(self.spec.test_time_flips))), np.float32), overlaps
+
+    def _members_probability(self, frames: Float32) -> Float32:
+        """The sum over the members of an ensemble."""
+        return np.asarray(sum(self._plain_probability(runtime, frames) for runtime in self._runtimes), np.float32)
+
+    def _marked(self, total: Float32) -> NDArray[np.bool_]:
+        """Where the members' sum is above the threshold, (slices, size, size)."""
+        tumour = total if len(self.spec.classes) == 1 else total.sum(axis=-1)
+        return np.asarray(tumour > self.spec.threshold * len(self._runtimes))
 
     def _plain_probability(self, runtime: Runtime, frames: Float32) -> Float32:
         logits = runtime(frames)
@@ -188,9 +258,12 @@ class Predictor:
         numbers = measure(
             mask, probability=task.probability, spacing=scan.spacing, geometry=scan.geometry, pixels=scan.pixels
         )
+        if self.spec.test_time_flips:
+            numbers["flip_disagreement"] = _disagreement(task.overlaps)
         warnings = task.warnings
-        if numbers["tumour_voxels"] == 0:
-            warnings = (*warnings, "no tumour was found")
+        if self.spec.usual is not None:
+            warnings = (*warnings, *input_cautions(task.pixels, self.spec.usual, self.spec.channels))
+        warnings = (*warnings, *mask_cautions(numbers))
         return Segmentation(task.scan, mask, task.probability, numbers, warnings)
 
 
@@ -202,6 +275,28 @@ def _arranged(pixels: Pixels, channels: list[int]) -> Pixels:
     for target, frame in zip(arranged, pixels, strict=True):
         target[:] = frame[..., channels]
     return arranged
+
+
+def _resampled_kind(pixels: Pixels) -> Pixels:
+    """Pixels of a type that OpenCV resamples; whole numbers of 32 and 64 bits and half floats become float32."""
+    if pixels.dtype in _RESAMPLED:
+        return pixels
+    wide = allocate(pixels.shape, np.float32)
+    for target, frame in zip(wide, pixels, strict=True):
+        target[:] = frame
+    return wide
+
+
+def _overlaps(plain: NDArray[np.bool_], mirrored: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of each slice twice the pixels that both hold, and the sum of what each holds."""
+    both, one, other = (np.count_nonzero(each, axis=(1, 2)) for each in (plain & mirrored, plain, mirrored))
+    return np.stack([2 * both, one + other], axis=1)
+
+
+def _disagreement(overlaps: NDArray[np.int64]) -> float:
+    """1 - Dice over all slices; NaN where both masks are empty."""
+    twice, both = overlaps.sum(axis=0)
+    return float(1 - twice / both) if both else float("nan")
 
 
 def _sigmoid(logits: NDArray[Any]) -> Float32:

@@ -15,10 +15,14 @@ class Runtime(Protocol):
 
     Attributes:
         batch_size: slices that it is best given at once.
+        lanes: calls that may be under way side by side, each in a thread of its own.
     """
 
     @property
     def batch_size(self) -> int: ...
+
+    @property
+    def lanes(self) -> int: ...
 
     def __call__(self, batch: Float32) -> Float32:
         """Logits (slices, classes, height, width) of normalised slices (slices, channels, height, width).

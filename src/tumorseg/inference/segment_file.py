@@ -17,7 +17,7 @@ from tumorseg.inference.mask_files import write_pictures
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.sequence_choice import NO_CHOICE, parse_choice, refuse_useless
 from tumorseg.inference.unpacking import Unpacked
-from tumorseg.scan import Pixels, Scan, Segmentation
+from tumorseg.scan import Caution, Pixels, Scan, Segmentation
 
 Channels = Mapping[str, int | str | Path]
 """By the name of the sequence: the index of a channel, a file, or what a file's name looks like."""
@@ -27,7 +27,7 @@ _KNOWN = ".nii, .nii.gz, .dcm, .tif, .png, .mat, .npy or .json"
 
 def read_scan(
     path: str | Path | None, *, channels: Channels | None = None, wanted: tuple[str, ...]
-) -> tuple[Scan, tuple[str, ...]]:
+) -> tuple[Scan, tuple[Caution, ...]]:
     """Read the one scan that a path names: a file, a DICOM series' folder, a folder of numbered slices, or a ZIP.
 
     Args:
@@ -54,7 +54,7 @@ def read_scan(
         raise DataError(loaded.failures[0].reason)
     # What was unpacked from a ZIP stays for as long as the scan that came out of it.
     scan = replace(loaded.scan, read_pixels=partial(_pixels, loaded.scan.pixels, listing.unpacked))
-    return scan, (*loaded.warnings, *(failure.reason for failure in loaded.failures))
+    return scan, (*loaded.warnings, *(Caution("lost", failure.reason) for failure in loaded.failures))
 
 
 def segment_path(path: str | Path | None, predictor: Predictor, channels: Channels | None = None) -> Segmentation:

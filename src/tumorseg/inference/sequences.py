@@ -5,17 +5,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tumorseg.errors import DataError
-from tumorseg.scan import Pixels
+from tumorseg.scan import Caution, Pixels
 
 UNNAMED = ("pre", "flair", "post")
 """What three channels without names are, in the order of the LGG set."""
 
+_GIVE_THEM = "give them, if there are any: the mask is less sure without"
 _IN_WORDS = {"pre": "pre-contrast", "post": "post-contrast"}
 
 
 def name_channels(
     pixels: Pixels, *, where: str, wanted: Sequence[str] = UNNAMED
-) -> tuple[Pixels, tuple[str, ...], tuple[str, ...]]:
+) -> tuple[Pixels, tuple[str, ...], tuple[Caution, ...]]:
     """Name the channels of a file that does not name them itself.
 
     Args:
@@ -35,14 +36,14 @@ def name_channels(
     if count == 1 and len(wanted) == 1:
         return pixels, tuple(wanted), ()
     if count == 1:
-        return pixels, ("flair",), ("the only channel is taken for FLAIR",)
+        return pixels, ("flair",), (_assumed("the only channel is taken for FLAIR"),)
     if count != len(UNNAMED):
         raise DataError(
             f"{where} has {count} unnamed channels, not 1 or 3",
             next_step="say which is which, counted from 0, such as --channels pre=0 flair=1 post=2",
         )
     if all(_all_equal(frame) for frame in pixels):
-        return pixels[..., :1], ("flair",), ("its three channels are equal and taken for FLAIR",)
+        return pixels[..., :1], ("flair",), (_assumed("its three channels are equal and taken for FLAIR"),)
     return pixels, UNNAMED, ()
 
 
@@ -67,7 +68,9 @@ def pick_channels(pixels: Pixels, indices: Mapping[str, int], *, where: str) -> 
     return pixels[..., list(indices.values())], tuple(indices)
 
 
-def choose_channels(named: Sequence[str], wanted: Sequence[str], *, where: str) -> tuple[list[int], tuple[str, ...]]:
+def choose_channels(
+    named: Sequence[str], wanted: Sequence[str], *, where: str
+) -> tuple[list[int], tuple[Caution, ...]]:
     """Which of a scan's channels the network's channels are, and warnings about those that are replaced.
 
     Args:
@@ -89,7 +92,12 @@ def choose_channels(named: Sequence[str], wanted: Sequence[str], *, where: str) 
     if not missing:
         return chosen, ()
     words = " and ".join(_IN_WORDS.get(name, name) for name in missing)
-    return chosen, (f"{words} missing, replaced by FLAIR",)
+    advice = "give it, if there is one: the mask is less sure without" if len(missing) == 1 else _GIVE_THEM
+    return chosen, (Caution("missing", f"{words} missing, replaced by FLAIR", advice),)
+
+
+def _assumed(text: str) -> Caution:
+    return Caution("assumed", text, "check that it is FLAIR; say which is which with --channels")
 
 
 def _all_equal(frame: Pixels) -> bool:

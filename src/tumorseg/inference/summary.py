@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tumorseg.files import atomic_write
-from tumorseg.inference.measure import ENTROPY_FORMULA, SliceMeasures, measure, measure_slices
+from tumorseg.inference.measure import (
+    ENTROPY_FORMULA,
+    EXPECTED_FORMULA,
+    FLIP_FORMULA,
+    SliceMeasures,
+    measure,
+    measure_slices,
+)
 from tumorseg.inference.model import ModelSpec
 from tumorseg.inference.position import side
 from tumorseg.inference.walking import Failure
-from tumorseg.scan import Mask
+from tumorseg.scan import Caution, Mask
 
 SUMMARY_CSV, SUMMARY_JSON = "summary.csv", "summary.json"
 WARNED_SCANS = 3
@@ -29,6 +36,8 @@ _MEASUREMENTS = (
     "mean_probability",
     "max_probability",
     "mean_entropy",
+    "expected_dice",
+    "flip_disagreement",
     "tumour_ml",
     "largest_slice_mm2",
     "largest_diameter_mm",
@@ -44,6 +53,8 @@ _MEASUREMENTS = (
 _FORMULAS = {
     "mean_probability": "mean probability of tumour inside the mask",
     "mean_entropy": ENTROPY_FORMULA,
+    "expected_dice": EXPECTED_FORMULA,
+    "flip_disagreement": FLIP_FORMULA,
     "largest_diameter": "the greatest caliper width of any one area within a slice, from pixel edge to pixel edge",
     "centroid": "of all marked voxels; slice, row and column count from 0; x, y, z in mm to the right, front and top",
     "left_of_middle_mm": "from the middle of the head to the patient's left; within 5 mm the side is 'middle'",
@@ -62,7 +73,7 @@ class Result:
         masks: relative to the output folder.
         slices: the numbers of each slice.
         measurements: see `measure`.
-        warnings: one line each.
+        warnings: what to know of it.
     """
 
     id: str
@@ -71,7 +82,7 @@ class Result:
     masks: tuple[Path, ...]
     slices: SliceMeasures
     measurements: Mapping[str, float]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
 
 
 @dataclass
@@ -122,7 +133,7 @@ class SummaryRows:
     def add(self, result: Result) -> None:
         """Append one scan."""
         numbers = [_cell(result.measurements.get(name)) for name in _MEASUREMENTS]
-        words = [side(result.measurements), "; ".join(result.warnings)]
+        words = [side(result.measurements), " | ".join(result.warnings)]
         self._rows.writerow([_text(result.id), result.status, len(result.slices.pixels), *numbers, *words])
         text = json.dumps(_entry(result), ensure_ascii=False, allow_nan=False)
         self._entries.write(("\n    " if self._first else ",\n    ") + text)
@@ -186,7 +197,7 @@ def _entry(result: Result) -> dict[str, Any]:
         **known,
         "measurements": numbers,
         "side": side(result.measurements) or None,
-        "warnings": list(result.warnings),
+        "warnings": [warning.as_json() for warning in result.warnings],
     }
 
 

@@ -35,6 +35,11 @@ class TorchRuntime:
         """Slices that it is best given at once."""
         return self._batch_size
 
+    @property
+    def lanes(self) -> int:
+        """One: torch spreads a batch over the cores itself."""
+        return 1
+
     def __call__(self, batch: Float32) -> Float32:
         """Logits (slices, classes, height, width) of normalised slices (slices, channels, height, width)."""
         step = self._batch_size

@@ -83,7 +83,7 @@ def _walk(root: Path, folder: Path, below: Path, unpacked: Unpacked, failures: l
         folder: what is walked.
         below: where that lies in `root`, as people see it.
     """
-    home = folder.resolve()
+    home = Path(os.path.realpath(folder))
 
     def refuse(error: OSError) -> None:
         place = Path(error.filename or folder)
@@ -101,7 +101,8 @@ def _walk(root: Path, folder: Path, below: Path, unpacked: Unpacked, failures: l
             else:
                 yield from _entry(path, root, below / path.relative_to(folder), unpacked, failures)
         for path in links:
-            if path.resolve().is_relative_to(home):
+            # Path.resolve raises where links go in a circle.
+            if Path(os.path.realpath(path)).is_relative_to(home):
                 yield from _entry(path, root, below / path.relative_to(folder), unpacked, failures)
 
 

@@ -1,5 +1,6 @@
-"""Two models on different patients: how far apart their scores are, and how far that could move."""
+"""Scores that are sums over patients: their intervals, and how far two models on different patients are apart."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,27 @@ class Difference:
 
     value: float
     interval: Interval
+
+
+def ratio_interval(
+    scores: Sequence[Ratio], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """Percentile bootstrap interval over patients of a score, or of the mean of one score under several trainings.
+
+    Args:
+        scores: one, or several on the same patients in one order, who are drawn alike in all of them.
+        level, resamples, seed: see `bootstrap_interval`.
+
+    Returns:
+        NaN at both ends without any patient.
+    """
+    draws = [_resampled(score, resamples, np.random.default_rng(seed)) for score in scores]
+    drawn = np.mean(draws, axis=0)
+    drawn = drawn[~np.isnan(drawn)]
+    if drawn.size == 0:
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
 
 
 def unpaired_difference(

@@ -11,6 +11,7 @@ import numpy as np
 from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import Split
 from tumorseg.errors import DataError
+from tumorseg.evaluation import practices
 from tumorseg.metrics import aggregate
 from tumorseg.metrics.overlap import Confusion, confusion_by_slice
 from tumorseg.metrics.unpaired import Difference, Ratio, unpaired_difference
@@ -24,8 +25,6 @@ SCORES: Mapping[str, str] = {
     "dice_smooth100_b32": "Dice + 100, 32 slices a batch",
 }
 """The definitions that are held against each other, as metrics.json calls them, with their names for people."""
-
-_SMOOTH = 100.0
 
 
 @dataclass(frozen=True)
@@ -112,26 +111,7 @@ def scores_of(slices: SliceCounts) -> dict[str, float]:
 
 def ratios_of(slices: SliceCounts) -> dict[str, Ratio]:
     """The scores of `SCORES` that are sums over patients, ready to be resampled by patient."""
-    names, group = np.unique(np.asarray(slices.patients, np.str_), return_inverse=True)
-    counts, patients = slices.counts, len(names)
-    group = group.astype(np.intp)
-    by_patient = counts.grouped(group, patients)
-    dice = counts.dice
-    positive = counts.reference > 0
-    smooth = (2 * counts.tp + _SMOOTH) / (counts.predicted + counts.reference + _SMOOTH)
-
-    def summed(values: Any) -> Any:
-        return np.bincount(group, weights=np.asarray(values, np.float64), minlength=patients)
-
-    return {
-        "dice_patient": Ratio.mean(by_patient.dice),
-        "dice_pooled": Ratio(
-            (2 * by_patient.tp).astype(np.float64), (by_patient.predicted + by_patient.reference).astype(np.float64)
-        ),
-        "dice_slice_positive": Ratio(summed(np.where(positive, dice, 0.0)), summed(positive)),
-        "dice_slice_all": Ratio(summed(np.nan_to_num(dice, nan=1.0)), summed(np.ones_like(smooth))),
-        "dice_smooth100_b1": Ratio(summed(smooth), summed(np.ones_like(smooth))),
-    }
+    return practices.ratios_of(slices.patients, slices.counts)
 
 
 def leaks(

@@ -3,43 +3,31 @@
 import csv
 import logging
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
+from tumorseg import __version__
 from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import PARTS, read_split
 from tumorseg.datasets.store import prepare
-from tumorseg.disturbances import Scale, scale_of
 from tumorseg.errors import DataError, ModelError, few
 from tumorseg.evaluation.evaluate import Chosen, choose_scans
-from tumorseg.evaluation.judged_scans import with_references
 from tumorseg.evaluation.readings import count_reading
-from tumorseg.evaluation.tally import shown_channel
 from tumorseg.evaluation.unseen import refuse_seen
 from tumorseg.files import atomic_write, write_json, write_text
 from tumorseg.inference.model import Model, read_model
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.runtime import Device
-from tumorseg.metrics.overlap import Confusion, confusion
 from tumorseg.progress import Progress, silent
-from tumorseg.scan import Scan
 from tumorseg.studies.arm import Arm, open_arm
 from tumorseg.studies.compare import labels_of
 from tumorseg.studies.output import refuse_unusable
-from tumorseg.studies.robustness_cases import Case, families_of
-from tumorseg.studies.robustness_result import (
-    UNDISTURBED,
-    Robustness,
-    Shot,
-    as_json,
-    case_rows,
-    patient_rows,
-    slice_shot,
-)
+from tumorseg.studies.robustness_cases import families_of
+from tumorseg.studies.robustness_result import Robustness, as_json, case_rows, patient_rows
+from tumorseg.studies.robustness_work import Gathered
+from tumorseg.studies.unfinished import FOLDER, begin, note_readings, readings_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +43,7 @@ def disturb_runs(
     data: Path | None = None,
     only: Collection[str] = (),
     device: str = "auto",
+    resume: bool = False,
     command: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Robustness:
@@ -69,6 +58,7 @@ def disturb_runs(
         data: the data set; None takes the one that the first run was trained on.
         only: keys of the disturbances that are wanted; none means all.
         device: auto, cpu or cuda.
+        resume: go on with the unfinished study in `output`: cases that are whole are kept.
         command: what the user typed, for the record.
         progress: watches the scans go by.
 
@@ -79,7 +69,8 @@ def disturb_runs(
         ModelError: no run, or one that is none or has not ended.
         DataError: the part differs from run to run, is empty, or an ensemble has seen it; the data is missing.
         RecipeError: `only` names what is no disturbance.
-        OutputError: the output holds something else, or cannot be written.
+        OutputError: the output holds something else, an unfinished study and `resume` is not given, or another one;
+            or it cannot be written.
     """
     if not runs:
         raise ModelError("there is no run to judge", next_step="give a folder that tumorseg train wrote")
@@ -87,7 +78,7 @@ def disturb_runs(
     if runtime is None:
         raise ModelError(f"there is no device '{device}'", next_step=f"choose one of {', '.join(get_args(Device))}")
     arms = [open_arm(label, Path(run)) for label, run in zip(labels_of(runs), runs, strict=True)]
-    refuse_unusable(output, OUTPUTS, study="a robustness study")
+    refuse_unusable(output, (*OUTPUTS, FOLDER), study="a robustness study")
     models = {arm.label: read_model(arm.run) for arm in arms}
     store = prepare(_data_of(arms[0], data), progress=progress)
     chosen = _same_scans(arms, models, store, part)
@@ -95,18 +86,24 @@ def disturb_runs(
     logger.info(
         "%d patients, %d models, %d cases each", chosen.patients, len(arms), sum(len(each.cases) for each in families)
     )
-    gathered = _Gathered(chosen.scans, [case for family in families for case in family.cases])
-    work = gathered.answers({arm.label: Predictor(models[arm.label], device=runtime) for arm in arms})
-    total = len(arms) * (1 + len(gathered.cases)) * len(chosen.scans)
-    for _ in progress.track(work, what="Segmenting disturbed scans", total=total):
-        pass
-    readings = {}
-    if part == "test":
-        # Counted before anything is written, so that a score cannot be seen uncounted.
+    plan = _plan(models, store, chosen)
+    work, begun = begin(output, plan, plan["scans"], resume=resume)
+    gathered = Gathered(chosen.scans, [case for family in families for case in family.cases], work)
+    readings = readings_of(output)
+    if part == "test" and not readings:
+        # Counted before anything is written, so that a score cannot be seen uncounted; and once for all starts.
         for arm in arms:
             readings[arm.label] = count_reading(
                 arm.run, dataset=store.name, store_digest=store.digest, patients=chosen.patients
             )
+        note_readings(output, readings)
+    labels = [arm.label for arm in arms]
+    total = gathered.recall(labels)
+    if begun:
+        logger.info("%d of %d cases are there", len(gathered.counts), len(labels) * len(gathered.keys))
+    answers = gathered.answers({label: Predictor(models[label], device=runtime) for label in labels})
+    for _ in progress.track(answers, what="Segmenting disturbed scans", total=total):
+        pass
     patients = tuple(sorted({scan.patient for scan in chosen.scans}))
     found = Robustness(
         dataset=store.name,
@@ -124,7 +121,19 @@ def disturb_runs(
     )
     found = replace(found, shots=gathered.shots_with_dice(found, arms[0].label))
     write(output, found)
+    work.finish()
     return found
+
+
+def _plan(models: Mapping[str, Model], store: Store, chosen: Chosen) -> dict[str, Any]:
+    """What makes counts of an earlier start the same as those of this one."""
+    return {
+        "tumorseg": __version__,
+        "models": {label: model.spec.model_dump(mode="json") for label, model in models.items()},
+        "data": store.digest,
+        "part": chosen.population,
+        "scans": [scan.id for scan in chosen.scans],
+    }
 
 
 def write(output: Path, found: Robustness) -> None:
@@ -135,82 +144,6 @@ def write(output: Path, found: Robustness) -> None:
     _write_table(output / "robustness.csv", case_rows(found))
     _write_table(output / "patients.csv", patient_rows(found))
     write_text(output / "report.html", render(found))
-
-
-@dataclass(eq=False)
-class _Gathered:
-    """Counts of every model on every scan in every case, and pictures of one slice; nothing else is kept."""
-
-    scans: Sequence[Scan]
-    cases: Sequence[Case]
-    counts: dict[tuple[str, str, str], list[Confusion]] = field(default_factory=dict)
-    shots: dict[str, Shot] = field(default_factory=dict)
-    shown: tuple[str, str, int] = ("", "", 0)
-
-    def answers(self, predictors: Mapping[str, Predictor]) -> Iterator[None]:
-        """Segment everything; one item a scan, model and case."""
-        scan_id, index = self._choose_picture()
-        scales = {scan.id: scale_of(scan.pixels) for scan in self.scans}
-        for label, predictor in predictors.items():
-            first = label == next(iter(predictors))
-            for key, scans in self._disturbed(scales):
-                for segmentation, reference in with_references(predictor.segment_all(scans)):
-                    scan = segmentation.scan
-                    counted = confusion(segmentation.mask, reference)
-                    self.counts.setdefault((label, key, scan.patient), []).append(counted)
-                    if first and scan.id == scan_id:
-                        image = shown_channel(scan)[index]
-                        self.shots[key] = slice_shot(image, reference[index], segmentation.mask[index])
-                    yield
-
-    def by_patient(self, patients: Sequence[str]) -> dict[tuple[str, str], Confusion]:
-        """The counts of each patient's scans together, (patients,), by model and case."""
-        keys = dict.fromkeys((label, key) for label, key, _ in self.counts)
-        return {
-            (label, key): Confusion(
-                *(
-                    np.array(
-                        [sum(int(getattr(one, name)) for one in self.counts[label, key, each]) for each in patients]
-                    )
-                    for name in ("tp", "fp", "fn", "tn")
-                )
-            )
-            for label, key in keys
-        }
-
-    def shots_with_dice(self, found: Robustness, label: str) -> dict[str, Shot]:
-        """The pictures, each with its patient's Dice by one model."""
-        index = found.patients.index(found.shown[0])
-        return {key: replace(shot, dice=float(found.dice(label, key)[index])) for key, shot in self.shots.items()}
-
-    def _disturbed(self, scales: Mapping[str, Scale]) -> Iterator[tuple[str, Iterator[Scan]]]:
-        # Copies, since a scan keeps its pixels once read: only those on their way are in memory.
-        yield UNDISTURBED, (replace(scan) for scan in self.scans)
-        for case in self.cases:
-            yield case.key, _changed(self.scans, case, scales)
-
-    def _choose_picture(self) -> tuple[str, int]:
-        """The scan whose tumour is of middle size, and its slice that shows most of it.
-
-        Raises:
-            DataError: a scan has no reference mask.
-        """
-        sizes = []
-        for scan in self.scans:
-            if scan.reference is None:
-                raise DataError(f"{scan.id} has no reference mask", next_step="judge only scans that have one")
-            pixels = np.count_nonzero(scan.reference, axis=(1, 2))
-            sizes.append((int(pixels.sum()), int(pixels.argmax())))
-        order = sorted(range(len(sizes)), key=lambda each: sizes[each][0])
-        chosen = order[len(order) // 2]
-        scan, index = self.scans[chosen], sizes[chosen][1]
-        self.shown = (scan.patient, scan.id, scan.slice_numbers[index] if scan.slice_numbers else index + 1)
-        return scan.id, index
-
-
-def _changed(scans: Iterable[Scan], case: Case, scales: Mapping[str, Scale]) -> Iterator[Scan]:
-    for scan in scans:
-        yield case.change(replace(scan), scales[scan.id])
 
 
 def _same_scans(arms: Sequence[Arm], models: Mapping[str, Model], store: Store, part: str) -> Chosen:

@@ -9,11 +9,10 @@ from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import Split
 from tumorseg.files import atomic_folder, digest_file, write_json
 from tumorseg.inference.model import ONNX_NAME, Model, read_model, write_spec
-from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.progress import Progress, silent
 from tumorseg.recipe import Recipe
-from tumorseg.training.package import choose_threshold
+from tumorseg.training.package import fitted
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def train_members(recipe: Recipe, output: Path, train_one: Callable[[Recipe, Pat
 
 
 def package_ensemble(output: Path, recipe: Recipe, store: Store, split: Split, *, progress: Progress = silent) -> Path:
-    """Write `model/` of a run from the models of its members; the threshold is chosen for their mean.
+    """Write `model/` of a run from the models of its members, with what validation chooses for their mean.
 
     Returns:
         The model folder.
@@ -55,13 +54,10 @@ def package_ensemble(output: Path, recipe: Recipe, store: Store, split: Split, *
                 "files": {name: digest_file(folder / name) for name in names},
             }
         )
-        threshold = recipe.postprocessing.threshold
-        if threshold == "validation":
-            watched = progress.track(store.scans_of(split, "val"), what="Choosing the threshold on validation patients")
-            threshold = choose_threshold(Predictor(Model(spec, folder)), watched)
-        write_spec(folder, spec.model_copy(update={"threshold": threshold}))
+        spec = fitted(Model(spec, folder), recipe, store, split, progress=progress)
+        write_spec(folder, spec)
     _sum_up(output, recipe)
-    logger.info("threshold %.2f; model in %s", threshold, output / "model")
+    logger.info("temperature %.2f, threshold %.2f; model in %s", spec.temperature, spec.threshold, output / "model")
     return output / "model"
 
 

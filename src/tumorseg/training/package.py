@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from tumorseg.datasets.known import published_lgg
@@ -18,16 +17,18 @@ from tumorseg.inference.model import ONNX_NAME, Model, ModelSpec, write_spec
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.torch_runtime import TorchRuntime
 from tumorseg.networks import build_network
-from tumorseg.postprocess import tumour_probability
+from tumorseg.postprocess import NO_CLEANING
 from tumorseg.progress import Progress, silent
 from tumorseg.recipe import Cleaning, Recipe
 from tumorseg.scan import Scan
+from tumorseg.training.calibration import fit_temperature
 from tumorseg.training.checkpoints import read_checkpoint
+from tumorseg.training.choices import choose
 from tumorseg.training.export import write_onnx, write_safetensors
+from tumorseg.training.usual import learn_usual
 
 logger = logging.getLogger(__name__)
 
-THRESHOLDS = np.round(np.arange(0.20, 0.81, 0.05), 2)
 LGG_LICENCE = "CC BY-NC-SA 4.0"
 FIGSHARE_LICENCE = "CC BY 4.0"
 PARITY = 1e-3
@@ -35,7 +36,7 @@ PARITY = 1e-3
 
 
 def package_model(run: Path, recipe: Recipe, store: Store, split: Split, *, progress: Progress = silent) -> Path:
-    """Write `model/` of a run from its best checkpoint; the threshold is chosen on the validation patients.
+    """Write `model/` of a run from its best checkpoint, with what validation patients choose for it; see `fitted`.
 
     Returns:
         The model folder.
@@ -73,12 +74,9 @@ def package_model(run: Path, recipe: Recipe, store: Store, split: Split, *, prog
         )
         predictor = Predictor(Model(spec, folder))
         check_parity(predictor, network, validation[0])
-        threshold = recipe.postprocessing.threshold
-        if threshold == "validation":
-            watched = progress.track(validation, what="Choosing the threshold on validation patients")
-            threshold = choose_threshold(predictor, watched)
-        write_spec(folder, spec.model_copy(update={"threshold": threshold}))
-    logger.info("threshold %.2f; model in %s", threshold, run / "model")
+        spec = fitted(predictor.model, recipe, store, split, progress=progress)
+        write_spec(folder, spec)
+    logger.info("temperature %.2f, threshold %.2f; model in %s", spec.temperature, spec.threshold, run / "model")
     return run / "model"
 
 
@@ -89,47 +87,35 @@ def licence_of(kind: str, digests: Iterable[str]) -> str:
     return LGG_LICENCE if set(digests) & set(published_lgg().values()) else ""
 
 
-def choose_threshold(predictor: Predictor, scans: Iterable[Scan]) -> float:
-    """The threshold of `THRESHOLDS` nearest to 0.5 that does as well as the best one on these patients.
+def fitted(model: Model, recipe: Recipe, store: Store, split: Split, *, progress: Progress = silent) -> ModelSpec:
+    """What is chosen for a trained model on validation patients, and what its training scans look like.
 
-    As well means: its Dice by patient is on average no more than one standard error of the paired difference below
-    that of the threshold with the highest mean (the one-standard-error rule, Breiman et al. 1984). Few patients tell
-    neighbouring thresholds apart, and the highest of many equals is chance.
+    Where the recipe leaves the threshold to validation, the temperature is fitted first, then the threshold is
+    chosen, and then the cleaning, where the recipe gives none. Nothing is trained.
+
+    Args:
+        model: with its graphs.
+        recipe: of its run.
+        store: the data of its run.
+        split: of its run.
     """
-    by_patient: dict[str, NDArray[np.float64]] = {}
-    for scan in scans:
-        probability, reference = predictor.probabilities(scan), scan.reference
-        assert reference is not None
-        counts = sum(
-            (
-                _overlaps(tumour_probability(values), frame > 0)
-                for values, frame in zip(probability, reference, strict=True)
-            ),
-            start=np.zeros((len(THRESHOLDS), 3)),
-        )
-        by_patient[scan.patient] = by_patient.get(scan.patient, 0.0) + counts
-    overlaps = np.stack(list(by_patient.values()))
-    both, predicted, reference_voxels = overlaps[..., 0], overlaps[..., 1], overlaps[..., 2]
-    return nearest_equal(2 * both / np.maximum(predicted + reference_voxels, 1))
-
-
-def _overlaps(probability: NDArray[np.float32], tumour: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Pixels of prediction and reference together, of the prediction, of the reference; for each threshold."""
-    predicted = [probability > threshold for threshold in THRESHOLDS.astype(np.float32)]
-    return np.array(
-        [[np.count_nonzero(over & tumour), np.count_nonzero(over), np.count_nonzero(tumour)] for over in predicted],
-        np.float64,
-    )
-
-
-def nearest_equal(dice: NDArray[np.float64]) -> float:
-    """The one-standard-error rule of `choose_threshold`, on Dice as (patients, thresholds)."""
-    best = int(np.argmax(dice.mean(axis=0)))
-    behind = dice[:, best : best + 1] - dice
-    patients = len(dice)
-    error = behind.std(axis=0, ddof=1) / np.sqrt(patients) if patients > 1 else np.zeros(len(THRESHOLDS))
-    equal = THRESHOLDS[behind.mean(axis=0) <= error + 1e-9]
-    return float(equal[np.argmin(np.abs(equal - 0.5))])
+    spec = model.spec
+    validation = store.scans_of(split, "val")
+    given = recipe.postprocessing
+    if given.threshold == "validation":
+        watched = progress.track(validation, what="Fitting the temperature on validation patients")
+        spec = spec.model_copy(update={"temperature": 1.0})
+        spec = spec.model_copy(update={"temperature": fit_temperature(Model(spec, model.folder), list(watched))})
+        watched = progress.track(validation, what="Choosing threshold and cleaning on validation patients")
+        asked = Cleaning(**given.model_dump(exclude={"threshold"})) == NO_CLEANING
+        chosen = choose(Predictor(Model(spec, model.folder)), watched, cleaning=asked)
+        spec = spec.model_copy(update={"threshold": chosen.threshold})
+        if chosen.cleaning is not None:
+            spec = spec.model_copy(update={"postprocessing": chosen.cleaning})
+    else:
+        spec = spec.model_copy(update={"threshold": given.threshold})
+    usual = learn_usual(store.scans_of(split, "train"), spec.channels, progress=progress)
+    return spec.model_copy(update={"usual": usual})
 
 
 def check_parity(predictor: Predictor, network: nn.Module, scan: Scan) -> None:

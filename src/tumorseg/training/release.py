@@ -28,6 +28,7 @@ from tumorseg.training.cited import evaluations_of, read_evaluation
 from tumorseg.training.contract import network_contract, raw_contract, write_contract
 from tumorseg.training.data_licences import LICENCE_NAME, licence_notice
 from tumorseg.training.export import write_safetensors
+from tumorseg.training.fast_way import with_fast_way
 from tumorseg.training.half import halve_weights
 from tumorseg.training.parity import (
     Parity,
@@ -88,6 +89,7 @@ def export_run(
     name: str = "",
     weights: Weights = "float16",
     raw: bool = True,
+    fast: bool = False,
     progress: Progress = silent,
 ) -> tuple[Parity, ...]:
     """Write a run's model into a new folder, and measure that it computes what was trained; else write nothing.
@@ -107,6 +109,7 @@ def export_run(
         name: of the model; "" keeps the run's.
         weights: how the graphs store them; they compute in float32 either way.
         raw: write the graph for raw slices.
+        fast: measure a fast way to compute it, and ship that too where it loses next to nothing.
         progress: watches the comparison.
 
     Returns:
@@ -131,6 +134,8 @@ def export_run(
             for each in parity:
                 logger.info("%s", each)
             refuse_disparity(parity)
+            if fast:
+                spec = _measured_fast(opened, Model(spec, folder), data, progress)
         else:
             spec = _write_weights(folder, opened, spec)
             parity, where = (), "value by value,"
@@ -188,6 +193,19 @@ def _write_graphs(
         write_contract(graph, {**raw_contract(spec), "weights": weights})
     names = [*graphs, RAW_NAME] if raw else graphs
     return spec.model_copy(update={"files": {each: digest_file(folder / each) for each in names}}), graph
+
+
+def _measured_fast(run: _Run, shipped: Model, data: Path | None, progress: Progress) -> ModelSpec:
+    """The spec with a fast way, for which the run's own patients are needed."""
+    store = prepare(data if data is not None else Path(read_environment(run.folder).get("data", "unknown")))
+    parts = [set(run.split.patients(part)) if run.split.unit == "patient" else set() for part in ("train", "val")]
+    training, validation = ([scan for scan in store.scans if scan.patient in part] for part in parts)
+    if not training or not validation:
+        raise ModelError(
+            f"{store.name} has no patients of the run's training and validation",
+            next_step="give the run's own data with --data, or leave out --fast",
+        )
+    return with_fast_way(shipped, run.model.graphs[0], training, validation, progress=progress)
 
 
 def _write_weights(folder: Path, run: _Run, spec: ModelSpec) -> ModelSpec:

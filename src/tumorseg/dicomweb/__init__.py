@@ -1,0 +1,1 @@
+"""Studies from and to an archive that speaks DICOMweb (PS3.18): searched, pulled, segmented, stored."""

@@ -1,0 +1,304 @@
+"""More than the server bears: each limit says so in time, and the next one is served."""
+
+import io
+import os
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import tifffile
+
+import hostile_files
+from segmenting import marked, write_nifti
+from tiny_model import write_model
+from tumorseg.web.folder import PREFIX, ServerFolder
+from tumorseg.web.problems import Refused
+from tumorseg.web.sessions import Sessions
+from tumorseg.web.settings import ServeSettings
+from web_server import Serving, is_problem, png, send, serving, wait_for
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[Serving]:
+    limits = {"max_upload_bytes": 300_000, "max_unpacked_bytes": 600_000, "max_files": 6, "max_slices": 8}
+    with serving(
+        tmp_path_factory.mktemp("web"), model, max_pixels=200_000, max_idle_upload_seconds=0.5, **limits
+    ) as it:
+        yield it
+
+
+@pytest.fixture
+def person(server: Serving) -> Iterator[httpx.Client]:
+    with server.person() as client:
+        yield client
+
+
+def packed(files: dict[str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", how) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def refused(person: httpx.Client, *files: tuple[str, bytes]) -> dict:
+    """The problem of an upload that is taken and then cannot be segmented."""
+    job = send(person, *files)
+    assert job["status"] == "failed" and job["scans"] == []
+    return job["error"]
+
+
+def test_a_body_above_the_limit_is_refused_before_it_is_read(person: httpx.Client, server: Serving) -> None:
+    is_problem(person.post("/v1/segmentations", files={"file": ("s.png", b"x" * 500_000)}), 413)
+    wait_for(lambda: server.files == [])
+
+
+def test_a_body_of_unknown_length_is_counted(person: httpx.Client, server: Serving) -> None:
+    start = b'--b\r\nContent-Disposition: form-data; name="file"; filename="s.png"\r\n\r\n'
+
+    def body() -> Iterator[bytes]:
+        yield start
+        for _ in range(100):
+            yield b"x" * 10_000
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    is_problem(person.post("/v1/segmentations", content=body(), headers=headers), 413)
+    wait_for(lambda: server.files == [])
+
+
+def test_too_many_files_are_refused(person: httpx.Client) -> None:
+    files = [("file", (f"{number}.png", png())) for number in range(7)]
+    is_problem(person.post("/v1/segmentations", files=files), 413)
+    error = refused(person, ("many.zip", packed({f"{number}.png": png() for number in range(7)})))
+    assert error["status"] == 413 and "6 files" in error["detail"]
+
+
+def test_too_many_slices_are_refused(person: httpx.Client, tmp_path: Path) -> None:
+    deep = write_nifti(tmp_path / "deep.nii.gz", marked(9)).read_bytes()
+    error = refused(person, ("deep.nii.gz", deep))
+    assert error["status"] == 413 and "9 slices, more than 8" in error["detail"]
+
+
+def test_too_many_pixels_are_refused_by_the_header_alone(person: httpx.Client) -> None:
+    wide = io.BytesIO()
+    tifffile.imwrite(wide, np.zeros((500, 500), np.uint8), compression="zlib")
+    error = refused(person, ("wide.tif", wide.getvalue()))
+    assert error["status"] == 413 and "250,000 pixels" in error["detail"]
+
+
+def test_a_zip_that_grows_beyond_measure_is_not_unpacked(person: httpx.Client, server: Serving) -> None:
+    error = refused(person, ("bomb.zip", packed({"a.tif": bytes(50_000_000)})))
+    assert error["status"] in (413, 422)
+    assert server.files == []
+
+
+@pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "C:\\evil.png", "a/../../../evil.png"])
+def test_a_zip_that_points_out_of_itself_is_refused(person: httpx.Client, server: Serving, name: str) -> None:
+    error = refused(person, ("z.zip", packed({name: png()})))
+    assert error["status"] == 422 and "evil" not in error["detail"].replace("evil.png", "", 1)
+    assert server.files == []
+
+
+@pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "a\\..\\..\\evil.png", "x" * 5000 + ".png"])
+def test_a_files_name_leads_nowhere(person: httpx.Client, server: Serving, name: str) -> None:
+    job = send(person, (name, png()))
+    assert job["status"] == "done"
+    assert not [path for path in server.files if "evil" in path or ".." in path or "xxx" in path]
+    assert not list(server.server.folder.path.parent.glob("*evil*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("application/json", b"{}", 415),
+        ("multipart/form-data", b"", 400),
+        ("multipart/form-data; boundary=b", b"", 400),
+        ("multipart/form-data; boundary=b", b"--b\r\nnonsense", 400),
+        ("multipart/form-data; boundary=b", b"--b--\r\n", 422),
+        ("multipart/form-data; boundary=b", b"--c\r\n\r\n--c--", 400),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--', 422),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="wait"\r\n\r\nnan\r\n--b\r\n'
+            b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n1\r\n--b--\r\n',
+            422,
+        ),
+    ],
+)
+def test_a_form_that_is_none_is_refused(
+    person: httpx.Client, server: Serving, kind: str, body: bytes, status: int
+) -> None:
+    is_problem(person.post("/v1/segmentations", content=body, headers={"Content-Type": kind}), status)
+    assert server.files == []
+
+
+def test_an_upload_that_stalls_is_given_up(person: httpx.Client, server: Serving) -> None:
+    def body() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="s.png"\r\n\r\nx'
+        time.sleep(2)
+        yield b"x"
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    try:
+        is_problem(person.post("/v1/segmentations", content=body(), headers=headers), 504)
+    except httpx.TransportError:
+        pass  # the server may have closed the line while the client still slept
+    assert server.server.uploads == 0 and server.files == []
+
+
+@pytest.mark.parametrize("name", sorted(hostile_files.REFUSED))
+def test_what_no_scanner_wrote_ends_in_a_problem(
+    person: httpx.Client, server: Serving, name: str, tmp_path: Path
+) -> None:
+    found = hostile_files.REFUSED[name](tmp_path)
+    paths = (
+        [found] if found.is_file() else [path for path in found.rglob("*") if path.is_file()] if found.is_dir() else []
+    )
+    files = [(path.name, path.read_bytes()) for path in paths if not path.is_symlink()][:6]
+    if not files or sum(len(content) for _, content in files) > 290_000:
+        pytest.skip("nothing that can be uploaded within the limits of this server")
+    job = send(person, *files)
+    assert str(tmp_path) not in str(job) and str(server.server.folder.path) not in str(job)
+    if job["status"] != "done":
+        assert job["status"] == "failed" and job["error"]["status"] in (413, 422)
+    assert person.delete(f"/v1/segmentations/{job['id']}").status_code == 204
+    assert server.files == []
+    assert send(person)["status"] == "done"
+
+
+def test_a_full_queue_says_when_to_come_again(tmp_path: Path, model: Path) -> None:
+    with serving(tmp_path / "server", model, queue_length=1) as server, server.person() as person:
+        many = [("file", (f"x_{number}.png", png())) for number in range(300)]
+        answers = [person.post("/v1/segmentations", files=many) for _ in range(5)]
+        late = [answer for answer in answers if answer.status_code != 202]
+        assert late, "five scans of 300 slices at once do not fit into a queue of one"
+        for answer in late:
+            is_problem(answer, 429)
+            assert int(answer.headers["retry-after"]) >= 1
+        assert person.get("/v1/segmentations").status_code == 200
+        for answer in answers:
+            if answer.status_code == 202:
+                assert person.delete(answer.headers["location"]).status_code == 204
+        assert send(person)["status"] == "done"
+
+
+def test_a_cancelled_job_stops_between_slices(tmp_path: Path, model: Path) -> None:
+    with serving(tmp_path / "server", model) as server, server.person() as person:
+        many = [("file", (f"x_{number}.png", png())) for number in range(3000)]
+        place = person.post("/v1/segmentations", files=many).headers["location"]
+        wait_for(lambda: person.get(place).json()["progress"]["done"] > 0)
+        assert person.delete(place).status_code == 204
+        starts = server.server.workers[0].starts
+        assert send(person)["status"] == "done"
+        assert server.server.workers[0].starts == starts == 1, "the worker went on; it was not killed"
+        text = person.get("/metrics").text
+        assert 'tumorseg_jobs_total{status="cancelled"} 1.0' in text
+        assert [name for name in server.files if "x_" in name] == []
+
+
+def test_a_job_past_its_time_ends_and_says_so(tmp_path: Path, model: Path) -> None:
+    with serving(tmp_path / "server", model, max_seconds=0.2) as server, server.person() as person:
+        many = [(f"x_{number}.png", png()) for number in range(1500)]
+        job = send(person, *many)
+        assert job["status"] == "failed" and job["error"]["status"] == 504
+
+
+def test_a_worker_that_dies_takes_nothing_with_it(tmp_path: Path, model: Path) -> None:
+    with serving(tmp_path / "server", model) as server, server.person() as person:
+        kept = send(person)
+        many = [("file", (f"x_{number}.png", png())) for number in range(3000)]
+        place = person.post("/v1/segmentations", files=many).headers["location"]
+        wait_for(lambda: person.get(place).json()["status"] == "running")
+        os.kill(server.server.workers[0]._process.pid, 9)
+        wait_for(lambda: person.get(place).json()["status"] == "failed")
+        assert person.get(place).json()["error"]["status"] == 422
+        assert send(person)["status"] == "done"
+        assert person.get(f"/v1/segmentations/{kept['id']}/scans/1/volume/image").status_code == 200
+
+
+def test_what_needs_more_memory_than_there_is_is_refused(tmp_path: Path, model: Path) -> None:
+    limit = 768 * 2**20
+    with serving(tmp_path / "server", model, memory_bytes=limit, max_pixels=2**40) as server, server.person() as person:
+        huge = io.BytesIO()
+        tifffile.imwrite(huge, np.zeros((8000, 8000, 3), np.uint16), compression="zlib")
+        job = send(person, ("huge.tif", huge.getvalue()))
+        assert job["status"] == "failed" and job["error"]["status"] in (413, 422)
+        assert send(person)["status"] == "done"
+
+
+def test_a_session_holds_so_many_scans_and_no_more(tmp_path: Path, model: Path) -> None:
+    with serving(tmp_path / "server", model, max_jobs=2) as server, server.person() as person:
+        jobs = [send(person), send(person)]
+        is_problem(person.post("/v1/segmentations", files={"file": ("s.png", png())}), 429)
+        person.delete(f"/v1/segmentations/{jobs[0]['id']}")
+        send(person)
+        with server.person() as other:
+            send(other)
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_idle_session_goes_and_its_owner_is_told(server: Serving, person: httpx.Client) -> None:
+    sessions, clock = server.server.sessions, Clock()
+    real, sessions._clock = sessions._clock, clock
+    try:
+        job = send(person)
+        clock.now += server.server.settings.idle_seconds - 1
+        assert sessions.expire() == 0
+        assert person.get(f"/v1/segmentations/{job['id']}").status_code == 200  # the clock starts again
+        clock.now += server.server.settings.idle_seconds - 1
+        assert sessions.expire() == 0
+        clock.now += 1
+        assert sessions.expire() >= 1
+        assert server.files == []
+        is_problem(person.get(f"/v1/segmentations/{job['id']}"), 410)
+        with server.person() as other:
+            is_problem(other.get(f"/v1/segmentations/{job['id']}"), 404)
+        send(person)
+    finally:
+        sessions._clock = real
+
+
+def test_only_so_many_people_at_once(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path, ServeSettings(max_sessions=1))
+    sessions.open(sessions.issue())
+    with pytest.raises(Refused) as caught:
+        sessions.open(sessions.issue())
+    assert caught.value.problem.status == 429
+
+
+def test_a_start_sweeps_away_what_a_dead_server_left_and_nothing_else(tmp_path: Path) -> None:
+    dead, alive = ServerFolder(tmp_path), ServerFolder(tmp_path)
+    (dead.path / "session").mkdir()
+    (dead.path / "session" / "scan").write_bytes(b"secret")
+    os.close(dead._lock)  # as a kill -9 leaves it
+    starting = tmp_path / f"{PREFIX}starting"
+    starting.mkdir()
+    other = tmp_path / "tumorseg-other"
+    other.mkdir()
+    link = tmp_path / f"{PREFIX}link"
+    link.symlink_to(other)
+    third = ServerFolder(tmp_path)
+    assert third.swept == 1
+    assert not dead.path.exists()
+    assert alive.path.exists() and starting.exists() and other.exists() and link.is_symlink()
+    assert oct(third.path.stat().st_mode)[-3:] == "700"
+    for folder in (alive, third):
+        folder.remove()
+        assert not folder.path.exists()
