@@ -15,8 +15,7 @@ COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY src src
 # The versions are those that the tests passed with.
 RUN python -m venv /opt/tumorseg \
-    && /opt/tumorseg/bin/pip install -c constraints.txt '.[web]' \
-    && /opt/tumorseg/bin/python -m compileall -q /opt/tumorseg/lib
+    && /opt/tumorseg/bin/pip install -c constraints.txt '.[web]'
 
 FROM python:3.11-slim-bookworm
 

@@ -5,7 +5,7 @@
 Two peers compute the run's network in torch, eager, float32: `plain` as scripts that one finds do it (OpenCV reads a
 slice, divides by 255, one slice at a time, OpenCV writes the mask), and `batches` of 16 in channels-last order, read
 and written the same way. Ours is what `tumorseg segment` does, of the export of the same run: `full frame` in float32
-without test-time flips, which is the same work; `default` with the model's flips; and `fast`, which the export measured.
+without test-time flips, which is the same work; `default` with the model's flips; `fast`, as the export measured it.
 
 Each is a process of its own, in turns; what is timed begins once the network is loaded and has seen one slice, and ends
 with the last mask on the disk. The best round counts. Processor time is given too, since it tells about as much on a

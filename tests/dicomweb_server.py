@@ -26,8 +26,8 @@ class DicomWebServer:
         objects: the files by (study, series, instance).
         manners: by the service (find, instances, metadata, retrieve, store) how its next answers are to be; after
             these they are as they should be. A status, with Retry-After where a second number follows; `to ADDRESS`;
-            silent, stall, html, not-json, empty; of files: cut (no closing boundary), break (the line breaks off),
-            missing, foreign, junk, single, no-boundary, quoted, preamble, lone-parts; of storing: failed.
+            silent, stall, html, not-json, json TEXT; of files: cut (no closing boundary), break (the line breaks off),
+            missing, foreign, junk, empty, single, no-boundary, unquoted, preamble, lone-parts; of storing: failed.
         authorization: what must come in the header of this name; "" asks for nothing.
         asked: (service, headers) of every request.
     """
@@ -112,6 +112,8 @@ class DicomWebServer:
             self._stop.wait(20)
         elif word in ("html", "not-json"):
             _send(request, 200, b"<html>Log in</html>", **{"Content-Type": "text/html"})
+        elif word == "json":
+            _send(request, 200, more.encode(), **{"Content-Type": "application/dicom+json"})
         elif service == "store":
             self._store(request, body, word)
         else:

@@ -20,6 +20,7 @@ FLOORS = {
     "recipes": 1,
     "errors": 1,
     "files": 1,
+    "address": 1,
     "answer": 1,
     "download": 1,
     "remote": 1,

@@ -1,6 +1,7 @@
 """`compare`: several models on the same patients, trained where they are missing."""
 
 import csv
+import itertools
 import json
 import math
 import re
@@ -18,6 +19,7 @@ from tumorseg.cli.app import run as tumorseg
 from tumorseg.cli.arguments import expand
 from tumorseg.errors import DataError, OutputError, RecipeError
 from tumorseg.evaluation.judgement import json_ready, judge
+from tumorseg.metrics.paired import holm, paired_difference
 from tumorseg.recipe import Recipe, Stage
 from tumorseg.recipe_file import load_recipe, recipe_names
 from tumorseg.scan import Scan, Segmentation
@@ -215,6 +217,16 @@ def test_the_best_mean_comes_first_and_all_others_are_held_against_it(comparison
         assert row.behind.mean < 0 and row.behind.interval.high <= 0
         assert row.behind.mean == pytest.approx(row.mean - 1)
         assert row.p_holm >= row.behind.p
+
+
+def test_the_correction_counts_every_pair_since_the_best_was_seen_on_the_same_patients(comparison):
+    found = comparison.parts[0]
+    scores = [row.judged.dice for row in found.rows]
+    pairs = list(itertools.combinations(range(len(scores)), 2))
+    assert len(pairs) > len(scores) - 1
+    corrected = holm([paired_difference(scores[one], scores[other]).p for one, other in pairs])
+    against_best = [p for (one, _), p in zip(pairs, corrected, strict=True) if one == 0]
+    assert [row.p_holm for row in found.rows[1:]] == pytest.approx(against_best)
 
 
 def test_models_judged_on_other_patients_are_not_compared(scans, segmenters):

@@ -28,8 +28,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"```(sh|bash|console|yaml)\n(.*?)```", re.DOTALL)
 
-ELSEWHERE = re.compile(r"tumorseg (demo|compare|crossval|robustness|audit-leakage|export|data fetch)\b")
-"""What its own tests run: it trains or predicts many times, needs a network, or a model worth exporting."""
+ELSEWHERE = re.compile(r"tumorseg (demo|compare|crossval|robustness|audit-leakage|export|data fetch|serve|dicomweb)\b")
+"""What its own tests run: it trains or predicts many times, needs a network, or a model worth exporting; what serves,
+and asks servers, is run by `test_docs_serve.py`."""
 
 NOT_HERE = ("dicom-folder", "study", "other-data", "new-scans", "their-masks")
 """What a reader brings, and the room's own tests make."""

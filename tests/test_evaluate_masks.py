@@ -249,6 +249,77 @@ def test_millimetres_are_used_where_the_files_tell_the_spacing(tmp_path):
         evaluate_masks(tmp_path / "q", tmp_path / "r", tmp_path / "elsewhere")
 
 
+@pytest.mark.parametrize("reference_format", ["nifti", "dicom"])
+@pytest.mark.parametrize("shift", [0, 1, -1])
+def test_a_dicom_segmentation_lies_where_its_own_geometry_says(tmp_path, reference_format, shift):
+    """Two masks on slices of their own of one series, whose files leave out the empty slices."""
+    import nibabel
+
+    from dicom_files import write_series
+    from tumorseg.formats.dicom import read_volume
+    from tumorseg.formats.dicom_seg import write_mask
+
+    paths = write_series(tmp_path / "in", np.arange(8 * 16 * 24, dtype=np.int16).reshape(8, 16, 24), spacing=(0.5, 2.0))
+    volume = read_volume(paths)
+    truth, found = np.zeros((2, *volume.pixels.shape[:3]), np.uint8)
+    truth[2:5, 4:12, 6:16] = 1
+    found[2 + shift : 5 + shift, 4:12, 6:16] = 1
+    for place in ("p", "r"):
+        (tmp_path / place).mkdir()
+    write_mask(tmp_path / "p" / "case_mask.dcm", found, paths)
+    if reference_format == "dicom":
+        write_mask(tmp_path / "r" / "case_mask.dcm", truth, paths)
+    else:
+        order = truth.transpose(2, 1, 0)
+        affine = volume.geometry.affine[:, [2, 1, 0, 3]]
+        nibabel.save(nibabel.Nifti1Image(order, affine), tmp_path / "r" / "case_mask.nii.gz")
+    metrics = metrics_of(evaluate_masks(tmp_path / "p", tmp_path / "r", tmp_path / "out"))
+    assert metrics["dice_patient"]["mean"] == pytest.approx((3 - abs(shift)) / 3)
+    assert metrics["hd95"]["unit"] == "mm" and metrics["volume"]["unit"] == "ml"
+    assert metrics["slices"] == (8 if reference_format == "nifti" else 3 + abs(shift))
+
+
+def test_a_dicom_segmentation_of_another_place_is_refused(tmp_path):
+    from dicom_files import write_series
+    from tumorseg.formats.dicom_seg import write_mask
+
+    mask = np.zeros((4, 16, 24), np.uint8)
+    mask[1:3, 4:9, 4:9] = 1
+    for place, spacing in (("p", (1.0, 1.0)), ("r", (1.5, 1.5))):
+        paths = write_series(tmp_path / place / "in", np.ones((4, 16, 24), np.int16), spacing=spacing)
+        (tmp_path / f"{place}s").mkdir()
+        write_mask(tmp_path / f"{place}s" / "case_mask.dcm", mask, paths)
+    with pytest.raises(ShapeMismatch, match="different places or have other spacings"):
+        evaluate_masks(tmp_path / "ps", tmp_path / "rs", tmp_path / "out")
+
+
+def test_folders_whose_names_say_that_they_are_exchanged_are_refused(folders, tmp_path):
+    pred, ref, out = folders
+    with pytest.raises(DataError, match="exchanged"):
+        evaluate_masks(ref, pred, out)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    write(tmp_path / "one" / "a_truth.png", square(6))
+    write(tmp_path / "two" / "a_pred.png", square(5))
+    with pytest.raises(DataError, match="exchanged"):
+        evaluate_masks(tmp_path / "one", tmp_path / "two", out)
+    assert metrics_of(evaluate_masks(tmp_path / "two", tmp_path / "one", out))["patients"] == 1
+
+
+def test_one_reference_file_is_no_folder_of_references(folders):
+    pred, ref, out = folders
+    with pytest.raises(DataError, match="is one mask"):
+        evaluate_masks(pred, ref / "pat1" / "pat1_1_mask.png", out)
+
+
+def test_a_mask_that_is_there_twice_is_named_with_its_folder(folders, caplog):
+    pred, ref, out = folders
+    write(pred / "again" / "pat1_1.png", square(5))
+    metrics = metrics_of(evaluate_masks(pred, ref, out))
+    assert metrics["protocol"]["extra_predictions"] == ["again/pat1_1.png"]
+    assert "1 prediction has no reference and is not judged: again/pat1_1.png" in caplog.text
+
+
 def test_judging_stored_masks_loads_no_torch(folders):
     pred, ref, out = folders
     words = ["-q", "evaluate", "--predictions", str(pred), "--reference", str(ref), "--output", str(out)]

@@ -356,3 +356,25 @@ def test_an_output_that_holds_something_is_not_touched(trained: Path, tmp_path: 
     (tmp_path / "mine.txt").write_text("mine")
     assert command(["export", str(trained), "--to", "onnx", "--output", str(tmp_path)]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_run_of_an_older_version_is_fitted_anew_without_training(trained: Path, tmp_path: Path) -> None:
+    fitted = read_model(trained).spec
+    old = tmp_path / "old"
+    shutil.copytree(trained, old)
+    write_spec(old / "model", fitted.model_copy(update={"temperature": 1.0, "threshold": 0.8, "usual": None}))
+    before = (old / "model" / "model.json").read_bytes()
+    export_run(old, "onnx", tmp_path / "new", raw=False, refit=True)
+    again = read_model(tmp_path / "new").spec
+    for name in ("temperature", "threshold", "postprocessing", "usual"):
+        assert getattr(again, name) == getattr(fitted, name), name
+    assert (old / "model" / "model.json").read_bytes() == before
+
+
+def test_refitting_needs_the_data_of_the_run(trained: Path, tmp_path: Path) -> None:
+    from tumorseg.datasets.phantom import write_phantom
+
+    write_phantom(tmp_path / "others", patients=4, slices=2, seed=99)
+    with pytest.raises(ModelError, match="no patients of the run"):
+        export_run(trained, "onnx", tmp_path / "new", refit=True, data=tmp_path / "others")
+    assert not (tmp_path / "new").exists()

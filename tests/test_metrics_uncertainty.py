@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,3 +143,16 @@ def test_a_missed_tumour_of_which_nothing_is_expected_counts_as_sure_and_wrong()
     assert [patient.entropy for patient in found.patients] == [0, 0, 0]
     assert found.metrics["uncertainty"]["patients"]["n"] == 3
     assert math.isnan(found.metrics["uncertainty"]["patients"]["spearman"])
+
+
+def test_what_a_segmentation_says_of_its_own_doubt_is_held_against_its_error():
+    cohort = []
+    for index, (right, disagreement) in enumerate([(16, 0.0), (12, 0.2), (8, 0.1), (4, 0.6), (0, math.nan)]):
+        segmentation, reference = judged_patient(f"p{index}", sure=0.1, right=right)
+        numbers = {"flip_disagreement": disagreement, "tumour_voxels": float(right)}
+        cohort.append((replace(segmentation, measurements=numbers), reference))
+    found = judge(cohort).metrics["uncertainty"]
+    assert "mean_entropy" not in found
+    flips = found["flip_disagreement"]
+    assert flips["n"] == 4 and flips["spearman"] == pytest.approx(0.8)
+    assert flips["curve"][-1]["risk"] == pytest.approx(flips["aurc_random"])

@@ -203,7 +203,7 @@ def test_an_audit_stands_beside_it(run, tmp_path):
 def test_the_sentence_names_the_lowest_and_the_highest_definition():
     counts = Confusion(*(np.array(values, np.int64) for values in ([60, 0], [20, 0], [20, 0], [0, 100])))
     said = reading(practices([JudgedSlices(("a", "a"), counts)]))
-    assert "0.750" in said and "0.888" in said and "Marking nothing at all scores" in said
+    assert "0.750" in said and "0.923" in said and "Marking nothing at all scores" in said
     nothing = Confusion(*(np.zeros(0, np.int64) for _ in range(4)))
     section = practice_section(practices([JudgedSlices((), nothing)]))
     assert "undefined" in section.reading and {row.value for row in section.rows} == {"undefined"}
@@ -215,7 +215,8 @@ def damaged(run, study):
 
 
 def judged_twice(run, study):
-    shutil.copytree(study / "runs" / "fold-0-seed-0", study / "runs" / "fold-9-seed-0")
+    shutil.rmtree(study / "runs" / "fold-1-seed-0")
+    shutil.copytree(study / "runs" / "fold-0-seed-0", study / "runs" / "fold-1-seed-0")
     return study
 
 

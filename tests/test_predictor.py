@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from tiny_model import lopsided_kernel, write_model
 from tumorseg.errors import DataError, ModelError, TumorsegError
 from tumorseg.inference import scratch
+from tumorseg.inference.cutting import DARK, LEAST_PIXELS, STEP, lit_box
 from tumorseg.inference.measure import measure
-from tumorseg.inference.model import read_model
+from tumorseg.inference.model import read_model, write_spec
 from tumorseg.inference.onnx_runtime import MOST_LANES, OnnxRuntime
 from tumorseg.inference.predictor import ROUND, Predictor
 from tumorseg.inference.runtime import Float32
@@ -352,3 +354,109 @@ def test_both_runtimes_agree(lopsided: Path) -> None:
         assert np.abs(ours.probability.astype(float) - theirs.probability).max() < 2e-3
         assert np.mean(ours.mask != theirs.mask) <= 1e-4
         assert np.array_equal(in_torch.probabilities(ours.scan), theirs.probability)
+
+
+# --- the fast way ---
+
+
+def head_scan(slices: int = 3, seed: int = 0) -> Scan:
+    """A lit head in the dark, with one brighter rectangle in FLAIR; the last slice is dark altogether."""
+    pixels = np.random.default_rng(seed).integers(0, 8, (slices, 128, 128, 3)).astype(np.uint8)
+    pixels[:-1, 30:92, 40:110] = 90
+    pixels[:-1, 50:60, 60:75, 1] = 250
+    return scan_of(pixels)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 127), st.integers(0, 127), st.integers(3, 128), st.integers(3, 128))
+def test_the_box_holds_all_that_is_lit_and_networks_can_halve_it(top: int, left: int, down: int, across: int) -> None:
+    flair = np.zeros((128, 128), np.float32)
+    flair[top : top + down, left : left + across] = 1
+    box = lit_box(flair)
+    if box is None:
+        assert min(128 - top, 128 - left) < LEAST_PIXELS
+        return
+    assert box.height % STEP == box.width % STEP == 0
+    assert 0 <= box.top < box.bottom <= 128
+    assert 0 <= box.left < box.right <= 128
+    assert flair[box.top : box.bottom, box.left : box.right].sum() == flair.sum()
+
+
+def test_what_is_dark_has_no_box() -> None:
+    assert lit_box(np.full((64, 96), DARK, np.float32)) is None
+
+
+def fast_model(folder: Path, **fields: object) -> Path:
+    way = {"cut": True, "dice_loss": 0.0, "patients": 1}
+    return write_model(folder, kernel=lopsided_kernel(), image_size=128, fast=way, **fields)
+
+
+def test_the_fast_way_computes_the_lit_part_as_ever_and_none_of_the_dark(tmp_path: Path) -> None:
+    read = read_model(fast_model(tmp_path / "m", test_time_flips=("horizontal",)))
+    unflipped = read_model(fast_model(tmp_path / "u"))
+    scan = head_scan()
+    fast, whole = Predictor(read, fast=True).segment(scan), Predictor(unflipped).segment(scan)
+    assert np.array_equal(fast.probability[:2, 35:88, 45:105], whole.probability[:2, 35:88, 45:105])
+    assert fast.probability[2].max() == 0
+    assert fast.probability[:, :10].max() == 0
+    assert np.array_equal(Predictor(read).probabilities(scan), Predictor(read).segment(scan).probability)
+
+
+def test_a_model_without_a_fast_way_is_refused_by_name(model: Path) -> None:
+    with pytest.raises(ModelError, match="no fast way"):
+        Predictor(read_model(model), fast=True)
+
+
+def test_slices_side_by_side_are_answered_as_one_after_the_other(
+    lopsided: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = [random_scan(slices, seed=slices) for slices in (9, 1, 30)]
+    monkeypatch.setattr("tumorseg.inference.onnx_runtime.available_cores", lambda: 1)
+    alone = [Predictor(read_model(lopsided)).probabilities(scan) for scan in scans]
+    monkeypatch.setattr("tumorseg.inference.onnx_runtime.available_cores", lambda: 4)
+    together = Predictor(read_model(lopsided)).segment_all(scans)
+    for answer, probability in zip(together, alone, strict=True):
+        assert np.array_equal(answer.probability, probability)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint32, np.int32, np.int64, np.uint64, np.float16, np.float64])
+def test_every_type_of_number_is_resampled(model: Path, kind: type) -> None:
+    scan, _ = blob_scan(50, 97)
+    pixels = (scan.pixels // 2).astype(kind)
+    assert np.array_equal(
+        Predictor(read_model(model)).segment(scan_of(pixels)).mask,
+        Predictor(read_model(model)).segment(scan_of(pixels.astype(np.float32))).mask,
+    )
+
+
+def test_eight_bits_lose_little_and_are_chosen_only_then(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime.quantization")
+    from tumorseg.training.fast_way import FAST_NAME, MOST_LOSS, with_fast_way
+
+    scans = []
+    for seed in range(3):
+        scan = head_scan(seed=seed)
+        scans.append(
+            replace(scan, patient=str(seed), read_reference=lambda scan=scan: (scan.pixels[..., 1] == 250) * 1)
+        )
+    opened = read_model(write_model(tmp_path / "m", image_size=128))
+    spec = with_fast_way(opened, opened.graphs[0], scans, scans)
+    assert spec.fast is not None
+    assert spec.fast.graph == FAST_NAME
+    assert spec.fast.dice_loss <= MOST_LOSS
+    assert spec.fast.patients == 3
+    write_spec(opened.folder, spec)
+    again = Predictor(read_model(opened.folder), fast=True).segment(scans[0])
+    assert np.array_equal(again.mask != 0, scans[0].pixels[..., 1] == 250)
+
+
+def test_where_every_fast_way_loses_too_much_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tumorseg.training import fast_way
+
+    monkeypatch.setattr(fast_way, "MOST_LOSS", -1.0)
+    scan = replace(head_scan(), read_reference=lambda: np.ones((3, 128, 128), np.uint8))
+    opened = read_model(write_model(tmp_path / "m", image_size=128))
+    spec = fast_way.with_fast_way(opened, opened.graphs[0], [scan], [scan])
+    assert spec.fast is None
+    assert spec.files == opened.spec.files
+    assert not (opened.folder / fast_way.FAST_NAME).exists()

@@ -364,7 +364,7 @@ def test_a_study_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(compare
     assert {path.name for path in output.iterdir()} == {"unfinished"}
     with pytest.raises(OutputError, match="go on with --resume"):
         disturb_runs(runs, output, **options)
-    with pytest.raises(OutputError, match="differs in models, scans"):
+    with pytest.raises(OutputError, match="differs in models, part, scans"):
         disturb_runs(runs[:1], output, part="train", data=None, resume=True, **options)
     kept = sorted((output / "unfinished").glob("*.npz"))
     kept[0].write_bytes(b"half a file")

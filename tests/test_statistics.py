@@ -16,7 +16,7 @@ from tumorseg.metrics.unpaired import Ratio, unpaired_difference
 from tumorseg.metrics.variance import variance_split
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
-SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
+SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
 
 def exact_p(differences):

@@ -1,5 +1,6 @@
 """From an upload to masks, files and numbers: what the server answers to a person who does everything right."""
 
+import gzip
 import io
 import json
 import zipfile
@@ -161,23 +162,45 @@ def test_a_reference_may_come_with_the_scan(person: httpx.Client) -> None:
     assert person.get(f"/v1/segmentations/{job['id']}/scans/1/scores").json()["dice"] == 1
 
 
+def test_references_of_several_scans_are_found_by_their_names(person: httpx.Client) -> None:
+    mask = io.BytesIO()
+    tifffile.imwrite(mask, expected(1)[0].astype(np.uint8) * 255)
+    named = [("a/x.png", png()), ("b/x.png", png()), ("c/y.png", png())]
+    parts = [("file", entry) for entry in named]
+    parts += [("reference", (name, mask.getvalue())) for name in ("b/x_mask.tif", "y_mask.tif", "z_mask.tif")]
+    job = person.post("/v1/segmentations", files=parts, data={"wait": "50"}).json()
+    assert [scan["has_reference"] for scan in job["scans"]] == [False, True, True]
+    assert [failure["file"] for failure in job["failures"]] == ["z_mask.tif"]
+
+
+def test_where_sequences_must_be_named_the_problem_says_so(person: httpx.Client) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((3, SIZE, SIZE, 2), np.uint8))
+    job = send(person, ("two.npy", buffer.getvalue()))
+    assert job["error"]["type"] == "urn:tumorseg:sequences" and job["error"]["detail"].startswith("file 1 has 2 ")
+    named = send(person, ("two.npy", buffer.getvalue()), channels="flair=1 post=0")
+    assert named["scans"][0]["channels"] == ["flair", "post"]
+
+
 def test_a_correction_is_measured_and_goes_into_every_file(person: httpx.Client) -> None:
     job = send(person)
     place = f"/v1/segmentations/{job['id']}/scans/1"
     mask = np.zeros((1, SIZE, SIZE), np.uint8)
     mask[0, 1:3, 1:6] = 1
+    is_problem(person.get(f"{place}/volume/edit"), 404)
     measured = person.put(f"{place}/edit", content=mask.tobytes()).json()
     assert measured["tumour_voxels"] == 10 and measured["measurements"]["components"] == 1
+    assert person.get(place).json()["edited"]
+    assert np.array_equal(volume(person, job["id"], "edit"), mask)
+    assert np.array_equal(volume(person, job["id"], "mask") > 0, expected(1))
     content = person.get(f"{place}/files/nifti", params={"edited": "true"}).content
-    nifti = nib.Nifti1Image.from_bytes(__import__("gzip").decompress(content))
-    assert np.asarray(nifti.dataobj).sum() == 10
+    assert np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(content)).dataobj).sum() == 10
     is_problem(person.put(f"{place}/edit", content=mask.tobytes()[:-1]), 422)
     is_problem(person.put(f"{place}/edit", content=(mask * 2).tobytes()), 422)
     assert person.delete(f"{place}/edit").status_code == 204
-    plain = nib.Nifti1Image.from_bytes(
-        __import__("gzip").decompress(person.get(f"{place}/files/nifti", params={"edited": "true"}).content)
-    )
-    assert np.asarray(plain.dataobj).sum() == expected(1).sum()
+    assert not person.get(place).json()["edited"]
+    content = person.get(f"{place}/files/nifti", params={"edited": "true"}).content
+    assert np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(content)).dataobj).sum() == expected(1).sum()
 
 
 def test_the_training_file_is_read_back_as_a_data_set(person: httpx.Client, tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def test_every_error_is_a_problem(person: httpx.Client, method: str, path: str, 
     is_problem(person.request(method, path), status)
 
 
+def test_an_address_says_all_that_may_be_done_with_it(person: httpx.Client) -> None:
+    assert person.patch("/v1/segmentations").headers["allow"] == "GET, POST"
+    assert person.post("/v1/segmentations/x").headers["allow"] == "DELETE, GET"
+    assert person.post("/").headers["allow"] == "GET"
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [

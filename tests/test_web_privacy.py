@@ -38,35 +38,36 @@ def test_a_patients_name_is_told_to_nobody(
         archive.writestr(f"{MARK}/{MARK}.tif", b"damaged")
         archive.writestr(f"{MARK}/{MARK}.png", png())
     said: list[str] = []
-    with serving(tmp_path / "server", write_model(tmp_path / "model")) as server:
-        with server.person() as owner, server.person() as other:
-            uploads = [(f"{MARK}/{path.name}", path.read_bytes()) for path in paths]
-            jobs = [
-                send(owner, (f"{MARK}.zip", buffer.getvalue())),
-                send(owner, *uploads, (f"{MARK}_damaged.dcm", b"DICM" * 100)),
-                send(owner, (f"{MARK}.tif", b"damaged")),
-                send(owner, (f"{MARK}.png", png()), channels=f"flair={MARK}_other.png"),
-            ]
-            assert [job["status"] for job in jobs] == ["done", "done", "failed", "failed"]
-            said += [str(job["error"]) for job in jobs]
-            said += [failure["reason"] for job in jobs for failure in job["failures"]]
-            for job in jobs[:2]:
-                for scan in job["scans"]:
-                    place = f"/v1/segmentations/{job['id']}/scans/{scan['index']}"
-                    said.append(str(scan["warnings"]))
-                    for kind in scan["downloads"]:
-                        answer = owner.get(f"{place}/files/{kind}")
-                        said.append(f"{answer.url} {dict(answer.headers)}")
-                        if kind not in ("dicom-seg",):  # which must name whose it is, for the archive it goes to
-                            assert MARK.encode() not in answer.content
-                said.append(str(dict(owner.get(f"/v1/segmentations/{job['id']}/results").headers)))
-            folder = server.server.folder.path
-            said += [str(path.relative_to(folder)) for path in folder.rglob("*")]
-            for path in ("/v1/segmentations", f"/v1/segmentations/{jobs[0]['id']}", "/v1/models", "/openapi.json"):
-                said.append(other.get(path).text)
-            said += [owner.get("/metrics").text, owner.get(f"/v1/{MARK}").text, owner.get(f"/static/{MARK}").text]
-            said.append(owner.post(f"/v1/examples/{MARK}").text)
-            said.append(owner.get(f"/v1/models/{MARK}/card").text)
+    model = write_model(tmp_path / "model")
+    with serving(tmp_path / "server", model) as server, server.person() as owner, server.person() as other:
+        uploads = [(f"{MARK}/{path.name}", path.read_bytes()) for path in paths]
+        jobs = [
+            send(owner, (f"{MARK}.zip", buffer.getvalue())),
+            send(owner, *uploads, (f"{MARK}_damaged.dcm", b"DICM" * 100)),
+            send(owner, (f"{MARK}.tif", b"damaged")),
+            send(owner, (f"{MARK}.png", png()), channels=f"flair={MARK}_other.png"),
+        ]
+        assert [job["status"] for job in jobs] == ["done", "done", "failed", "failed"]
+        said += [str(job["error"]) for job in jobs]
+        said += [failure["reason"] for job in jobs for failure in job["failures"]]
+        for job in jobs[:2]:
+            for scan in job["scans"]:
+                place = f"/v1/segmentations/{job['id']}/scans/{scan['index']}"
+                said.append(str(scan["warnings"]))
+                for kind in scan["downloads"]:
+                    answer = owner.get(f"{place}/files/{kind}")
+                    said.append(f"{answer.url} {dict(answer.headers)}")
+                    segmentation = kind == "dicom-seg" or (kind == "mask" and scan["format"] == "DICOM")
+                    if not segmentation:  # which must name whose it is, for the archive it goes to
+                        assert MARK.encode() not in answer.content
+            said.append(str(dict(owner.get(f"/v1/segmentations/{job['id']}/results").headers)))
+        folder = server.server.folder.path
+        said += [str(path.relative_to(folder)) for path in folder.rglob("*")]
+        for path in ("/v1/segmentations", f"/v1/segmentations/{jobs[0]['id']}", "/v1/models", "/openapi.json"):
+            said.append(other.get(path).text)
+        said += [owner.get("/metrics").text, owner.get(f"/v1/{MARK}").text, owner.get(f"/static/{MARK}").text]
+        said.append(owner.post(f"/v1/examples/{MARK}").text)
+        said.append(owner.get(f"/v1/models/{MARK}/card").text)
     captured = capfd.readouterr()
     own = "\n".join(
         record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))

@@ -1,5 +1,7 @@
 """A server in a thread of the test's own process, on a real port, with a tiny model; and people who use it."""
 
+import io
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from tumorseg.web.app import create_app
 from tumorseg.web.server import Server
 from tumorseg.web.settings import ServeSettings
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 @dataclass
@@ -38,14 +40,14 @@ class Serving:
     def files(self) -> list[str]:
         """All that lies in the server's folder, but for its lock."""
         folder = self.server.folder.path
-        return sorted(
-            str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != "lock"
-        )
+        found = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
+        return sorted(str(path.relative_to(folder)) for path in found if path.name != "lock")
 
 
 @contextmanager
 def serving(folder: Path, model: Path, **settings: Any) -> Iterator[Serving]:
     """A server with these settings, ready to work; everything is gone behind it."""
+    settings = {"workers": 1, **settings}
     app = create_app(ServeSettings(port=0, models=(str(model),), folder=folder, **settings))
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, server_header=False)
     running = uvicorn.Server(config)
@@ -73,6 +75,13 @@ def wait_for(condition: Any, seconds: float = PATIENCE) -> None:
 def png(bright: int = 200) -> bytes:
     """One slice with the marker."""
     return cv2.imencode(".png", marked(1, bright=bright, dtype=np.uint8)[0])[1].tobytes()
+
+
+def deep(slices: int) -> bytes:
+    """So many tiny slices in one file, which keep a worker busy for some milliseconds each."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((slices, 32, 32), np.uint8))
+    return buffer.getvalue()
 
 
 def send(

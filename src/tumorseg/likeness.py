@@ -67,7 +67,7 @@ def turn_facts(one: Portrait) -> Numbers:
     """(4, numbers): for each quarter turn what tells whether the slice stands as is usual; mirror images are alike."""
     rows = []
     for quarters in range(4):
-        grey, region = _grey_and_region(turned(one, quarters))
+        grey, region = _grey_and_region(turned(one, quarters), 16)
         sides = [_alike(values, values[mirror]) for values in (grey, region) for mirror in (_ACROSS, _DOWN)]
         rows.append(np.concatenate([_folded(grey), _folded(region), 3 * np.array(sides)]))
     return np.stack(rows)
@@ -77,8 +77,7 @@ def look_facts(one: Portrait) -> Numbers:
     """(numbers,): what a slice looks like: its outline, its parts, its brightness and its edges."""
     head = np.ascontiguousarray(one.head, np.float32)
     core, rim = _core_and_rim(one)
-    grey = cv2.resize(head.mean(axis=-1), (8, 8), interpolation=cv2.INTER_AREA)
-    region = cv2.resize(one.inside.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
+    grey, region = _grey_and_region(one, 8)
     detail = _detail(head)[core].std(axis=0)
     quantiles = np.quantile(head[core], (0.1, 0.5, 0.9), axis=0)
     outline = [np.log(one.area), one.aspect, one.solid, *(_alike(each, each[_ACROSS]) for each in (grey, region))]
@@ -101,7 +100,7 @@ def noise_facts(one: Portrait) -> Numbers:
     """(channels,): logarithm of the noise, as a share of what separates bright from dark in the core of the head."""
     core, _ = _core_and_rim(one)
     low, high = np.quantile(one.head[core], (0.1, 0.9), axis=0)
-    return np.log((one.noise + 1e-3) / (high - low + 0.05)).astype(np.float64)
+    return np.asarray(np.log((one.noise + 1e-3) / (high - low + 0.05)), np.float64)
 
 
 def inversion(one: Portrait) -> float:
@@ -162,15 +161,16 @@ def _correlations(values: NDArray[np.float32]) -> Numbers:
 
 def _picture(head: NDArray[np.float32], side: int) -> Numbers:
     """(channels, numbers): a small picture of each channel, the mean of it and its mirror image."""
-    small = (cv2.resize(np.ascontiguousarray(head[..., each]), (side, side), interpolation=cv2.INTER_AREA)
-             for each in range(head.shape[-1]))  # fmt: skip
-    return np.stack([_folded(each) for each in small])
+    return np.stack([_folded(_small(head[..., each], side)) for each in range(head.shape[-1])])
 
 
-def _grey_and_region(one: Portrait) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    grey = cv2.resize(np.ascontiguousarray(one.head.mean(axis=-1)), (16, 16), interpolation=cv2.INTER_AREA)
-    region = cv2.resize(np.ascontiguousarray(one.inside).astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
-    return np.asarray(grey, np.float32), np.asarray(region, np.float32)
+def _grey_and_region(one: Portrait, side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return _small(one.head.mean(axis=-1), side), _small(one.inside.astype(np.float32), side)
+
+
+def _small(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    small = cv2.resize(np.ascontiguousarray(plane, np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
 
 
 def _folded(values: NDArray[np.float32]) -> Numbers:

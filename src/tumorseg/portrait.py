@@ -99,7 +99,7 @@ def _cut(frame: Float32, corner: tuple[int, int], side: int) -> Float32:
 
 def _filled(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     outside = np.pad(region.astype(np.uint8), 1)
-    cv2.floodFill(outside, None, (0, 0), 2)
+    cv2.floodFill(outside, None, (0, 0), (2.0,))
     return np.asarray(outside[1:-1, 1:-1] != 2)
 
 

@@ -3,8 +3,6 @@
 httpx2 is what httpx is carried on as; Starlette and FastAPI rest on it too. It is not loaded before a server is asked.
 """
 
-import base64
-import ipaddress
 import json
 import logging
 import random
@@ -13,11 +11,11 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from tumorseg.address import Credentials, is_local, origin_of, usable
 from tumorseg.answer import RETRIED, Broken, Patience, retry_after
 from tumorseg.errors import MissingExtra, ServerError
 
@@ -39,49 +37,6 @@ _FINAL = frozenset((501, 505))
 """Answers from 500 up that another attempt will not change."""
 
 _MOST_WORDS = 300
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """What says who asks; sent to the one server and to no other.
-
-    Attributes:
-        authorization: the header of this name; "" asks as nobody.
-        missing: what to do where a server wants others, as an imperative sentence.
-        insecure: send them over unprotected connections to other machines too.
-        allow: what makes that so, for the message that says it is not.
-    """
-
-    authorization: str = field(default="", repr=False)
-    missing: str = "check the credentials"
-    insecure: bool = False
-    allow: str = "insecure=True"
-
-
-def bearer(token: str) -> str:
-    """The header for a token.
-
-    Raises:
-        ServerError: it holds what no token can.
-    """
-    token = token.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ServerError("the token is empty, or holds spaces or signs that no token has", next_step="check it")
-    return f"Bearer {token}"
-
-
-def basic(user: str, password: str) -> str:
-    """The header for a user name and a password (RFC 7617).
-
-    Raises:
-        ServerError: the name holds a colon, or either a control character.
-    """
-    if not user or ":" in user or not (user + password).isprintable():
-        raise ServerError(
-            "the user name is empty or holds a colon, or one of the two a control character",
-            next_step="check the user name and the password",
-        )
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 class Remote:
@@ -109,7 +64,7 @@ class Remote:
         self.credentials = credentials or Credentials()
         self.patience = patience
         self.option = option
-        self.address = _usable(address, option)
+        self.address = usable(address, option)
         self.origin = origin_of(self.address)
         self._refuse_open_road()
         self._client = self._open()
@@ -351,47 +306,6 @@ def readable(text: object) -> str:
     """What a server said, as one short line without control characters."""
     words = " ".join("".join(sign if sign.isprintable() else " " for sign in str(text)).split())
     return words if len(words) <= _MOST_WORDS else words[: _MOST_WORDS - 1] + "…"
-
-
-def origin_of(address: str) -> str:
-    """Scheme, host and port (RFC 6454), the port where it is not the usual one.
-
-    Raises:
-        ValueError: the address has none of these.
-    """
-    parts = urlsplit(address)
-    host, port = parts.hostname, parts.port
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("no address of the web")
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (
-        f":{port}" if port not in (None, {"http": 80, "https": 443}[parts.scheme]) else ""
-    )
-
-
-def is_local(address: str) -> bool:
-    """Whether an address is this machine's own, by its name or number alone."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _usable(address: str, option: str) -> str:
-    try:
-        parts = urlsplit(address)
-        origin_of(address)
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0 or not address.isprintable() or " " in address:
-        raise ServerError(f"{option} is no address of the web", next_step="give one such as https://host/path")
-    if parts.username is not None:
-        raise ServerError(f"{option} holds a user name", next_step="leave it out, and give credentials beside it")
-    if parts.query or parts.fragment:
-        raise ServerError(f"{option} holds a ? or a #", next_step="give the address alone")
-    return address.rstrip("/")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -107,7 +107,7 @@ class Caution(str):
         made.code, made.text, made.advice = code, text, advice
         return made
 
-    def __getnewargs__(self) -> tuple[str, str, str]:
+    def __getnewargs__(self) -> tuple[str, str, str]:  # type: ignore[override]
         return self.code, self.text, self.advice
 
     def reworded(self, change: Callable[[str], str]) -> "Caution":

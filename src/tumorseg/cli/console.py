@@ -96,6 +96,8 @@ class MessageHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = self.format(record)
+            if record.exc_info is None:
+                text = " ".join(text.splitlines())  # a file's name may hold a newline
             if record.levelno >= logging.WARNING:
                 text = f"{record.levelname.lower()}: {text}"
             if sys.stderr.isatty():

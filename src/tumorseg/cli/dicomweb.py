@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from tumorseg.address import Credentials
     from tumorseg.dicomweb.archive import StudySeries
     from tumorseg.dicomweb.study import StudyAnswer
-    from tumorseg.remote import Credentials
 
 EXAMPLE = "tumorseg dicomweb --url https://pacs.example/dicom-web --study 1.2.840.1"
 
@@ -114,8 +114,8 @@ def dicomweb(
 
 def _credentials(token_file: Path | None, user: str | None, insecure: bool) -> "Credentials":
     """Who asks; of the command line comes no secret, since other users of a machine can read it."""
+    from tumorseg.address import Credentials, basic, bearer
     from tumorseg.errors import DataError
-    from tumorseg.remote import Credentials, basic, bearer
 
     token = os.environ.get(TOKEN, "")
     if token_file is not None:

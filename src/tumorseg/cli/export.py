@@ -48,6 +48,10 @@ def export(
         bool,
         typer.Option("--fast", help="Also measure a fast way on the validation patients, for segment --fast (ONNX)."),
     ] = False,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Fit temperature, threshold, cleaning and input checks anew, on the run's data."),
+    ] = False,
 ) -> None:
     """Write a run's model into a folder: ONNX graphs or safetensors, model.json, a model card and the licence.
 
@@ -70,6 +74,7 @@ def export(
         weights=weights.value,
         raw=not network_only,
         fast=fast,
+        refit=refit,
         progress=console_progress(),
     )
     emit(str(output))

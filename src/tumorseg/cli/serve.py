@@ -98,7 +98,7 @@ def serve(
     memory: Annotated[
         int,
         typer.Option("--memory", metavar="MIB", min=256, envvar="TUMORSEG_SERVE_MEMORY", help="Of a worker process."),
-    ] = 6144,
+    ] = 4096,
     queue: Annotated[
         int,
         typer.Option(
@@ -106,11 +106,16 @@ def serve(
         ),
     ] = 8,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--workers", metavar="N", min=1, max=64, envvar="TUMORSEG_SERVE_WORKERS", help="Worker processes."
+            "--workers",
+            metavar="N",
+            min=1,
+            max=64,
+            envvar="TUMORSEG_SERVE_WORKERS",
+            help="Processes that compute; without it, one for each core, at most 4.",
         ),
-    ] = 1,
+    ] = None,
     idle_minutes: Annotated[
         float,
         typer.Option(
@@ -149,12 +154,16 @@ def serve(
         max_stored_bytes=max_stored * _MIB,
         memory_bytes=memory * _MIB,
         queue_length=queue,
-        workers=workers,
+        **({} if workers is None else {"workers": workers}),
         idle_minutes=idle_minutes,
     )
-    if settings.token is None and host not in ("127.0.0.1", "::1", "localhost"):
-        _warn()
-    run(settings, emit)
+
+    def opened(address: str) -> None:
+        emit(address)
+        if settings.token is None and host not in ("127.0.0.1", "::1", "localhost"):
+            _warn()
+
+    run(settings, opened)
 
 
 def _warn() -> None:

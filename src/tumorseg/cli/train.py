@@ -18,6 +18,10 @@ def train(
     ] = None,
     fold: Annotated[int | None, typer.Option(metavar="K", help="Test on fold K, from 0.", show_default=False)] = None,
     folds: Annotated[int | None, typer.Option(metavar="N", help="Of N folds.", show_default=False)] = None,
+    everyone: Annotated[
+        Path | None,
+        typer.Option(metavar="JUDGED", help="All train, as this run or crossval did.", show_default=False),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
     init: Annotated[
         Path | None,
@@ -39,6 +43,7 @@ def train(
     from tumorseg.errors import RecipeError
     from tumorseg.files import refuse_existing
     from tumorseg.recipe_file import load_recipe
+    from tumorseg.training.everyone import recipe_of
     from tumorseg.training.ranks import this_rank
 
     leads = this_rank().leads
@@ -46,6 +51,13 @@ def train(
         set_up_messages(-1)  # of several processes one speaks
     resolved = load_recipe(recipe, settings or ())
     require_training()
+    if everyone is not None:
+        if settings or recipe != "default" or fold is not None or folds is not None:
+            raise RecipeError(
+                f"--everyone trains as {everyone} was trained, and takes no recipe, settings or folds of its own",
+                next_step="leave out --recipe, --set, --fold and --folds",
+            )
+        resolved = recipe_of(everyone)
     if not resume:
         if leads:
             refuse_existing(output)
@@ -63,6 +75,7 @@ def train(
         output,
         fold=fold,
         folds=folds,
+        everyone=everyone,
         resume=resume,
         init=init,
         device=device,
@@ -74,4 +87,4 @@ def train(
     )
     if leads:
         emit(f"run: {run}")
-        emit(f"next: tumorseg evaluate {run}")
+        emit(f"next: tumorseg {'export' if everyone is not None else 'evaluate'} {run}")

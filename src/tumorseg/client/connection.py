@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from tumorseg.address import Credentials, bearer
 from tumorseg.answer import Patience
 from tumorseg.client.answers import JobState, ModelInfo, job_state, mapping, mappings, model_info
 from tumorseg.client.result import Result, scan_result
 from tumorseg.client.uploads import Channels, LazyFile, ScanPath, Upload, find_uploads
 from tumorseg.errors import DataError, ServerError
-from tumorseg.remote import Credentials, Remote, bearer
+from tumorseg.remote import Remote
 
 logger = logging.getLogger(__name__)
 

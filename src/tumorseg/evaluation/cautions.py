@@ -11,6 +11,9 @@ from tumorseg.evaluation.judgement import Judgement
 FEW = 30
 """Patients below which the interval is called wide."""
 
+_TOO_FEW = 10
+"""Patients below which a percentile bootstrap holds the mean of all patients clearly less often than it says."""
+
 _LONE_LOSS = 0.02
 """Mean Dice that a slice given alone may lose before it is said."""
 
@@ -42,11 +45,7 @@ def cautions(run: RunFacts, judgement: Judgement) -> list[str]:
         said.append("These patients chose the checkpoint and the threshold: the scores flatter the model.")
     if count < FEW:
         low, high = headline.get("ci95") or (math.nan, math.nan)
-        width = f" The 95 % interval of the mean is {high - low:.2f} wide." if math.isfinite(high - low) else ""
-        said.append(
-            f"Only {count} patient{' was' if count == 1 else 's were'} judged.{width} "
-            "A difference to another model that is smaller says nothing unless both saw the same patients."
-        )
+        said.append(_of_few(count, high - low))
     if trained := protocol.get("trained_on"):
         said.append(f"Scans that are, pixel for pixel, among those trained on: {', '.join(trained)}.")
     if missing := protocol.get("missing_patients"):
@@ -65,6 +64,21 @@ def cautions(run: RunFacts, judgement: Judgement) -> list[str]:
     recipe = run.recipe
     if recipe is not None and epochs < recipe.total_epochs - 1 and recipe.early_stopping is None:
         said.append(f"The log ends at epoch {epochs:g} of {recipe.total_epochs}: the training may not have finished.")
+    return said
+
+
+def _of_few(count: int, width: float) -> str:
+    said = f"Only {count} patient{' was' if count == 1 else 's were'} judged."
+    if not math.isfinite(width):
+        return f"{said} That says nothing of how other patients would score."
+    if width == 0:
+        return f"{said} All scored the same, so that the interval has no width; it says nothing of how others would."
+    said += (
+        f" The 95 % interval of the mean is {width:.2f} wide. A difference to another model that is smaller says "
+        "nothing unless both saw the same patients."
+    )
+    if count < _TOO_FEW:
+        said += f" Of fewer than {_TOO_FEW} patients the interval is itself too narrow."
     return said
 
 

@@ -271,4 +271,5 @@ def _shown(found: Any, lower: bool, in_share: bool = True) -> str:
 
 
 def _exact(found: Any) -> str:
-    return str(found["mean"] if isinstance(found, Mapping) else found)
+    value = found["mean"] if isinstance(found, Mapping) else found
+    return str(value) if value is not None and math.isfinite(value) else "undefined"

@@ -37,6 +37,12 @@ KINDS = (
 )
 """Doubt is always known without the reference, and so is which slices take part."""
 
+MEASURED = (
+    Kind("mean_entropy", "patients, by what segment says", "mean_entropy", "1 - Dice of the patient"),
+    Kind("flip_disagreement", "patients, by what segment says", "flip_disagreement", "1 - Dice of the patient"),
+)
+"""Only where the segmentations say so; patients in whom nothing is marked have none."""
+
 
 def relative_entropy(bits: Scores, predicted: Scores) -> Scores:
     """Entropy beside what is marked, H / (|P| + H), so that a large tumour is not doubted for its size.
@@ -72,18 +78,24 @@ def doubt_scores(tally: Tally, counts: Confusion) -> dict[str, Any]:
     marked = predicted > 0
     owners = np.asarray(tally.patients)
     own = relative_entropy(tally.entropy, predicted)
+    errors, patients = 1 - counts.dice, np.arange(counts.tp.size)
+    measured = {
+        kind.key: _held(kind, tally.doubts[kind.key], errors, patients) for kind in MEASURED if kind.key in tally.doubts
+    }
     return {
-        "patients": _held(KINDS[0], by_patient(tally, counts), 1 - counts.dice, np.arange(counts.tp.size)),
+        "patients": _held(KINDS[0], by_patient(tally, counts), errors, patients),
         "marked_slices": _held(KINDS[1], own[marked], 1 - slices.dice[marked], owners[marked]),
         "slices": _held(KINDS[2], tally.entropy, (slices.fp + slices.fn).astype(np.float64), owners),
+        **measured,
     }
 
 
 def _held(kind: Kind, doubt: Scores, error: Scores, owners: Any) -> Mapping[str, Any]:
     found = asdict(selective(doubt, error))
     ends = selective_intervals(doubt, error, owners)
+    known = ~np.isnan(doubt)
     coverage, risk = risk_coverage(doubt, error)
-    oracle = risk_coverage(error, error)[1]
+    oracle = risk_coverage(error[known], error[known])[1]
     kept = _some(len(coverage))
     return {
         "doubt": kind.doubt,

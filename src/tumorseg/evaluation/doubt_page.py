@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tumorseg.evaluation.charts import Axis, Dot, Frame, Series, lines, scatter
 from tumorseg.evaluation.definitions import cut
-from tumorseg.evaluation.doubt import KINDS
+from tumorseg.evaluation.doubt import KINDS, MEASURED
 from tumorseg.evaluation.judgement import Judgement
 
 _ROOM = 1.1
@@ -53,7 +53,7 @@ def doubt_section(judgement: Judgement) -> DoubtSection | None:
     charts.append(("Doubt and Dice of each patient", _scatter(judgement)))
     return DoubtSection(
         sentences=(*_reading(found["patients"]), *_reading_of_slices(found)),
-        rows=tuple(_row(kind.label, found[kind.key]) for kind in KINDS),
+        rows=tuple(_row(kind.label, found[kind.key]) for kind in (*KINDS, *MEASURED) if kind.key in found),
         charts=tuple((title, chart) for title, chart in charts if chart is not None),
     )
 

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tumorseg.evaluation.evaluate import refuse_unusable, replaced
 from tumorseg.evaluation.facts import Example, RunFacts
 from tumorseg.evaluation.judged_scans import scored, with_references
 from tumorseg.evaluation.judgement import judge, write_judgement
-from tumorseg.evaluation.mask_names import list_masks
+from tumorseg.evaluation.mask_names import list_masks, says_prediction, says_reference
 from tumorseg.evaluation.references import References, holds_images_too, read_references
 from tumorseg.evaluation.stored_masks import StoredMasks, pair_masks
 from tumorseg.evaluation.strata import traits_of, with_strata
@@ -69,13 +70,17 @@ def evaluate_masks(
     stored = pair_masks(references, listing)
     if stored.missing:
         logger.warning(
-            "%d references have no prediction and count as empty: %s", len(stored.missing), few(stored.missing)
+            "%s no prediction and count%s as empty: %s",
+            _having(len(stored.missing), "reference"),
+            "s" * (len(stored.missing) == 1),
+            few(stored.missing),
         )
     if stored.extra:
         logger.warning(
-            "%d predictions have no reference and are not judged: %s",
-            len(stored.extra),
-            few([path.name for path in stored.extra]),
+            "%s no reference and %s not judged: %s",
+            _having(len(stored.extra), "prediction"),
+            "is" if len(stored.extra) == 1 else "are",
+            few(extra_names(stored, predictions)),
         )
     if listing.left_out:
         logger.warning(
@@ -120,13 +125,32 @@ def _refuse_same(predictions: Path, reference: Path) -> None:
 
 
 def _refuse_exchanged(predictions: Path, reference: Path, references: References) -> None:
-    """A folder of bare masks beside one that holds images too: the images belong to the references."""
+    """A folder of bare masks beside one that holds images too: the images belong to the references.
+
+    And names that say which is which: predictions called truth, beside references called prediction.
+    """
+    if says_reference(predictions) and says_prediction(reference):
+        raise DataError(
+            f"the masks in {predictions} are called references and those in {reference} predictions: the two seem to "
+            "be exchanged",
+            next_step="exchange them, or rename the files",
+        )
     if not references.with_images and holds_images_too(predictions):
         raise DataError(
             f"{predictions} holds images beside masks and {reference} does not: predictions and reference seem to be "
             "exchanged",
             next_step="exchange them, or give the folder of the predicted masks alone",
         )
+
+
+def _having(count: int, noun: str) -> str:
+    return f"1 {noun} has" if count == 1 else f"{count} {noun}s have"
+
+
+def extra_names(stored: StoredMasks, predictions: Path) -> list[str]:
+    """What predictions without a reference are called: with their folder where another mask has the same name."""
+    names = Counter(path.name for path in (*stored.extra, *(each for files in stored.files for each in files if each)))
+    return [path.name if names[path.name] == 1 else str(path.relative_to(predictions)) for path in stored.extra]
 
 
 def _protocol(stored: StoredMasks, predictions: Path, left_out: Sequence[str]) -> Mapping[str, Any]:
@@ -140,7 +164,7 @@ def _protocol(stored: StoredMasks, predictions: Path, left_out: Sequence[str]) -
         "scans": len(references.scans),
         "pairing": stored.rule,
         "missing_predictions": list(stored.missing),
-        "extra_predictions": [path.name for path in stored.extra],
+        "extra_predictions": extra_names(stored, predictions),
         "left_out_files": list(left_out),
         "classes": list(references.classes),
         "classes_told_apart": stored.named,

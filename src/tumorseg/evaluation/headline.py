@@ -21,7 +21,7 @@ def headline(path: Path) -> list[tuple[str, str]]:
         ("patients", _counted(patient)),
         (
             "dice_patient",
-            f"mean {cut(patient['mean'])} (95 % {cut(low)} to {cut(high)}), median {cut(patient['median'])}",
+            f"mean {cut(patient['mean'])} ({_interval(low, high)}), median {cut(patient['median'])}",
         ),
         ("dice_pooled", cut(metrics["dice_pooled"])),
     ]
@@ -38,6 +38,12 @@ def headline(path: Path) -> list[tuple[str, str]]:
     if readings := metrics.get("protocol", {}).get("test_readings"):
         rows.append(("test part read", f"{readings} time{'s' * (readings != 1)}"))
     return rows
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "too few patients for an interval"
+    return f"95 % {cut(low)} to {cut(high, lower_is_better=True)}"
 
 
 def _counted(patient: Mapping[str, Any]) -> str:

@@ -18,6 +18,9 @@ _WORD = (
 )
 _AT_THE_END = re.compile(rf"[_\-. ]+(?:{_WORD})$")
 _AT_THE_START = re.compile(rf"^(?:{_WORD})[_\-. ]+")
+_PREDICTED = frozenset({"pred", "preds", "prediction", "predictions", "predicted"})
+_TRUE = frozenset({"ref", "gt", "truth", "groundtruth", "reference", "references", "annotation", "annotations"})
+_APART = re.compile(r"[_\-. ]+")
 _PICTURES = re.compile(r"[_\-. ](?:overlay|contours)$")
 _NUMBERED = re.compile(r"(?P<stem>.+?)[_\-. ](?P<number>\d+)")
 
@@ -74,6 +77,25 @@ def is_called_mask(path: Path, folder: Path) -> bool:
     """Whether a file's own name, or the name of a folder it lies in below `folder`, says that it is a mask."""
     homes = {part.lower() for part in path.relative_to(folder).parent.parts}
     return bool(homes & MASK_FOLDERS) or bare_stem(path) != _stem(path)
+
+
+def says_prediction(folder: Path) -> bool:
+    """Whether the folder's own name or every mask in it says that it was predicted."""
+    return _says(folder, _PREDICTED)
+
+
+def says_reference(folder: Path) -> bool:
+    """Whether the folder's own name or every mask in it says that it is the truth."""
+    return _says(folder, _TRUE)
+
+
+def _says(folder: Path, words: frozenset[str]) -> bool:
+    if not folder.is_dir():
+        return False
+    if words & set(_APART.split(folder.resolve().name.lower())):
+        return True
+    masks = [path for path in folder.rglob("*") if not path.name.startswith(".") and find_format(path)]
+    return bool(masks) and all(words & set(_APART.split(_stem(path))) for path in masks)
 
 
 def bare_stem(path: Path) -> str:

@@ -90,7 +90,7 @@ def _shapes(metrics: Mapping[str, Any]) -> Iterator[str]:
         limits = f", limits of agreement {_signed(low)} to {_signed(high)} {unit}" if math.isfinite(low) else ""
         end, other = volume["bias_ci95"]
         said = f"Volume: predictions are off by {_signed(bias)} {unit} on average"
-        said += f" (95 % {_signed(end)} to {_signed(other)}){limits}"
+        said += f" (95 % {_signed(end)} to {_signed(other)}){limits}" if math.isfinite(end) else limits
         if math.isfinite(volume["relative_median"]):
             said += f"; in the median by {100 * volume['relative_median']:.0f} % of the tumour, either way"
         yield f"{said}."

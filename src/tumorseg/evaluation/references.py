@@ -13,7 +13,7 @@ from tumorseg.datasets.lgg import identify, read_clinical
 from tumorseg.datasets.open_data import open_data
 from tumorseg.datasets.own_files import read_values, survey_classes
 from tumorseg.datasets.pairing import IMAGE_FOLDERS, Pair
-from tumorseg.errors import FormatError, ShapeMismatch
+from tumorseg.errors import DataError, FormatError, ShapeMismatch
 from tumorseg.evaluation.mask_names import MaskListing, list_masks
 from tumorseg.formats import find_format, split_name
 from tumorseg.progress import Progress, silent
@@ -58,6 +58,8 @@ def read_references(folder: Path, *, progress: Progress = silent) -> References:
         FormatError: a file is damaged, or a mask holds grey values.
     """
     folder = Path(folder)
+    if folder.is_file() and find_format(folder) is not None:
+        raise DataError(f"{folder} is one mask", next_step="give the folder that holds the reference masks")
     if folder.exists() and (folder.is_file() or holds_images_too(folder)):
         return _of_data_set(folder, progress)
     return _of_masks(list_masks(folder), progress)
@@ -112,7 +114,32 @@ def _of_masks(listing: MaskListing, progress: Progress) -> References:
         scans=tuple(scans),
         classes=classes,
         places=tuple(places),
-        notes=patient_warnings(groups),
+        notes=_patient_notes(groups) + _segmentation_notes(listing.masks),
+    )
+
+
+def _patient_notes(groups: Mapping[str, Sequence[Pair]]) -> tuple[str, ...]:
+    """What must be said where nobody has said whose the masks are."""
+    if not patient_warnings(groups):
+        return ()
+    how = "name the patients in a dataset.csv of images, masks and patients"
+    if len(groups) > 1:
+        return (
+            f"patients cannot be told apart: each of the {len(groups)} masks counts as a patient of its own. Where "
+            f"several are of one person, the intervals are too narrow: {how}",
+        )
+    return (
+        "the names of all masks differ in their number alone: they count as the slices of one scan of one patient; "
+        f"where they are not, {how}",
+    )
+
+
+def _segmentation_notes(masks: Sequence[Path]) -> tuple[str, ...]:
+    if not any(is_segmentation(mask) for mask in masks):
+        return ()
+    return (
+        "references in DICOM-SEG may leave out slices in which nothing is marked, so that scores that count such "
+        "slices (specificity, accuracy, dice_slice_all, empty_slice_fpr) see only some of them",
     )
 
 
@@ -168,11 +195,21 @@ def read_labels(path: Path) -> Mask:
 
 
 def geometry_of(path: Path) -> Geometry | None:
-    """Where the voxels of a mask lie, as far as its format says so; DICOM-SEG is judged voxel by voxel."""
+    """Where the voxels of a mask lie, as far as its format says so."""
     entry = find_format(path)
-    if entry is None or entry.read_volume is None or entry.name == "DICOM":
+    if entry is None or entry.read_volume is None:
         return None
+    if entry.name == "DICOM":
+        from tumorseg.formats.dicom_seg import read_mask_geometry
+
+        return read_mask_geometry(path)
     return entry.read_volume([path]).geometry
+
+
+def is_segmentation(*paths: Path) -> bool:
+    """Whether a mask is one DICOM-SEG, which leaves out slices in which nothing is marked."""
+    entry = find_format(paths[0]) if len(paths) == 1 else None
+    return entry is not None and entry.name == "DICOM"
 
 
 def size_of(mask: Mask) -> str:

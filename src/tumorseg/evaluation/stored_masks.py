@@ -8,7 +8,8 @@ import numpy as np
 
 from tumorseg.errors import DataError, FormatError, ShapeMismatch, few
 from tumorseg.evaluation.mask_names import MaskListing, Matching, grouped_by_number, match_places
-from tumorseg.evaluation.references import References, geometry_of, read_labels, size_of
+from tumorseg.evaluation.mask_places import on_common_grid
+from tumorseg.evaluation.references import References, geometry_of, is_segmentation, read_labels, size_of
 from tumorseg.formats.volume import same_place
 from tumorseg.scan import Mask, Scan, Segmentation
 
@@ -48,26 +49,41 @@ class StoredMasks:
             fresh = replace(scan)
             reference = fresh.reference
             assert reference is not None
-            mask = self._mask(fresh, reference, files, values)
+            if len(files) == 1 and files[0] is not None:
+                mask, reference = self._whole(fresh, reference, files[0], values)
+                if reference is not fresh.reference:
+                    fresh = _filled_up(scan, reference)
+            else:
+                mask = self._by_slice(fresh, reference, files, values)
             yield Segmentation(fresh, mask, mask.astype(np.float16))
 
-    def _mask(self, scan: Scan, reference: Mask, files: Sequence[Path | None], values: dict[int, Path]) -> Mask:
+    def _whole(self, scan: Scan, reference: Mask, path: Path, values: dict[int, Path]) -> tuple[Mask, Mask]:
+        """One file for all slices, and the reference, filled up where both leave out slices."""
+        stored, geometry = read_labels(path), geometry_of(path)
+        labels = stored
+        if is_segmentation(path):
+            labels, reference = on_common_grid(
+                stored, geometry, reference, scan.geometry, partial=is_segmentation(*scan.sources)
+            )
+        mask = self._checked(labels, path, reference, scan, values)
+        if labels is stored and not same_place(geometry, scan.geometry, reference.shape):
+            raise ShapeMismatch(
+                f"{path} and the reference {_source(scan, 0)} lie in different places or have other spacings",
+                next_step="resample the mask to the reference's grid",
+            )
+        return mask, reference
+
+    def _by_slice(self, scan: Scan, reference: Mask, files: Sequence[Path | None], values: dict[int, Path]) -> Mask:
         mask = np.zeros_like(reference)
-        if len(files) == 1 and files[0] is not None:
-            mask[:] = self._read(files[0], reference, scan, values)
-            if not same_place(geometry_of(files[0]), scan.geometry, reference.shape):
-                raise ShapeMismatch(
-                    f"{files[0]} and the reference {_source(scan, 0)} lie in different places or have other spacings",
-                    next_step="resample the mask to the reference's grid",
-                )
-            return mask
         for index, path in enumerate(files):
             if path is not None:
-                mask[index] = self._read(path, reference[index : index + 1], scan, values, index)[0]
+                labels = read_labels(path)
+                mask[index] = self._checked(labels, path, reference[index : index + 1], scan, values, index)[0]
         return mask
 
-    def _read(self, path: Path, reference: Mask, scan: Scan, values: dict[int, Path], index: int = 0) -> Mask:
-        labels = read_labels(path)
+    def _checked(
+        self, labels: Mask, path: Path, reference: Mask, scan: Scan, values: dict[int, Path], index: int = 0
+    ) -> Mask:
         if labels.shape != reference.shape:
             raise ShapeMismatch(
                 f"{path} is {size_of(labels)} but its reference {_source(scan, index)} is {size_of(reference)}",
@@ -93,6 +109,16 @@ class StoredMasks:
             )
         marked: Mask = (labels != 0).astype(np.uint8)
         return marked
+
+
+def _filled_up(scan: Scan, reference: Mask) -> Scan:
+    """A scan without an image whose reference has got slices that its file leaves out."""
+    return replace(
+        scan,
+        read_reference=lambda: reference,
+        read_pixels=lambda: np.zeros((*reference.shape, 1), np.uint8),
+        slice_numbers=(),
+    )
 
 
 def pair_masks(references: References, listing: MaskListing) -> StoredMasks:
@@ -121,11 +147,16 @@ def pair_masks(references: References, listing: MaskListing) -> StoredMasks:
         )
     if best.missing and best.extra:
         raise DataError(
-            f"{len(best.missing)} references have no prediction ({few(best.missing)}) and {len(best.extra)} "
-            f"predictions no reference ({few([path.name for path in best.extra])}): the names do not fit",
+            f"{_counted(len(best.missing), 'reference')} no prediction ({few(best.missing)}) and "
+            f"{_counted(len(best.extra), 'prediction')} no reference ({few([path.name for path in best.extra])}): the "
+            "names do not fit",
             next_step="rename the predictions, or take those out that have no reference",
         )
     return replace(best, named=_tells_classes(best))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{' has' if count == 1 else 's have'}"
 
 
 def _tells_classes(stored: StoredMasks) -> bool:

@@ -1,7 +1,7 @@
 """Everything that is kept of the scans that are judged: counts and measures, by slice and by patient."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from tumorseg.metrics.uncertainty import entropy_by_slice
 from tumorseg.postprocess import tumour_probability
 from tumorseg.scan import Mask, Scan, Segmentation
 
+DOUBTS = frozenset({"mean_entropy", "flip_disagreement"})
+"""Measurements of a segmentation that say how sure it is, as `segment` writes them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Tally:
@@ -29,6 +32,8 @@ class Tally:
         entropy: (slices,), of the probabilities, bits; NaN where there are none.
         classes: the counts of each class by itself; empty where all classes count as one.
         held: (slices, K) which classes the reference of a slice holds; None where it has one class.
+        doubts: (patients,), what the segmentations measure of their own doubt, by the names in `DOUBTS`, the mean over
+            a patient's scans; NaN where it is not known; empty where nobody says.
         measures: of each patient, sorted by patient; empty where nothing was measured.
         class_measures: the same of each class.
     """
@@ -44,6 +49,7 @@ class Tally:
     entropy: Scores
     classes: tuple[Confusion, ...] = ()
     held: NDArray[np.bool_] | None = None
+    doubts: Mapping[str, Scores] = field(default_factory=dict)
     measures: tuple[Measures, ...] = ()
     class_measures: tuple[tuple[Measures, ...], ...] = ()
 
@@ -87,6 +93,7 @@ def tally_pairs(
     by_class: list[list[Confusion]] = [[] for _ in range(classes)]
     held: list[NDArray[np.bool_]] = []
     measures: dict[str, list[Measures]] = {}
+    doubts: dict[str, dict[str, list[float]]] = {}
     class_measures: list[dict[str, list[Measures]]] = [{} for _ in range(classes)]
     apart = classes > 1 and segmented
     for segmentation, reference in pairs:
@@ -106,6 +113,9 @@ def tally_pairs(
             surfaces[-1] = found.in_pixels.by_slice(part.tp.size)
             if probability is not None:
                 entropies[-1] = entropy_by_slice(probability)
+                for name in DOUBTS & segmentation.measurements.keys():
+                    found_doubt = doubts.setdefault(name, {}).setdefault(scan.patient, [])
+                    found_doubt.append(segmentation.measurements[name])
         if classes > 1:
             held.append(np.stack([np.any(reference == index, axis=(1, 2)) for index in range(1, classes + 1)], axis=-1))
         for index in range(1, classes + 1) if apart else ():
@@ -133,6 +143,7 @@ def tally_pairs(
         np.concatenate(entropies)[sorting],
         tuple(Confusion.joined(found).take(sorting) for found in by_class if found),
         np.concatenate(held)[sorting] if held else None,
+        {name: _means(of_patients, patients) for name, of_patients in sorted(doubts.items())},
         _by_patient(measures),
         tuple(_by_patient(found) for found in class_measures if found),
     )
@@ -162,6 +173,12 @@ def _measured(segmentation: Segmentation, reference: Mask, probability: NDArray[
 def shown_channel(scan: Scan) -> NDArray[Any]:
     """FLAIR, or where there is none the first channel, (slices, height, width)."""
     return scan.pixels[..., scan.channels.index("flair") if "flair" in scan.channels else 0]
+
+
+def _means(of_patients: Mapping[str, Sequence[float]], patients: Iterable[str]) -> Scores:
+    """The mean of what is known of each patient, sorted by patient, (patients,)."""
+    known = [[value for value in of_patients.get(name, ()) if value == value] for name in sorted(set(patients))]
+    return np.array([float(np.mean(values)) if values else np.nan for values in known], np.float64)
 
 
 def _by_patient(measures: dict[str, list[Measures]]) -> tuple[Measures, ...]:

@@ -17,7 +17,7 @@ from tumorseg.formats.header import Header
 from tumorseg.formats.limits import refuse_oversized
 from tumorseg.formats.mask_values import binary
 from tumorseg.formats.orientation import orientation_of
-from tumorseg.scan import Mask
+from tumorseg.scan import Geometry, Mask
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -160,6 +160,27 @@ def read_segmentation(path: Path, like: Sequence[Path] | None = None) -> Mask:
 def read_labels(path: Path) -> Mask:
     """The values of a DICOM-SEG on its own grid; see `read_segmentation`."""
     return read_segmentation(path)
+
+
+def read_mask_geometry(path: Path) -> Geometry:
+    """Where the voxels of a DICOM-SEG on its own grid lie, see `read_segmentation`.
+
+    Raises:
+        FormatError: no DICOM-SEG, or damaged.
+    """
+    import highdicom as hd
+
+    dataset = read_dataset(path)
+    with named_damage(path):
+        if str(dataset.get("SOPClassUID", "")) not in (SEGMENTATION, LABEL_MAP):
+            raise FormatError(f"{path} is no DICOM-SEG", next_step="give a segmentation, not an image")
+        geometry = hd.seg.Segmentation.from_dataset(dataset, copy=False).get_volume_geometry()
+        if geometry is None:
+            raise FormatError(f"{path} holds slices at uneven distances", next_step="export it on one regular grid")
+        affine = _LPS_TO_RAS @ np.asarray(geometry.affine, np.float64)
+        shape = tuple(int(length) for length in geometry.spatial_shape)
+        turned = orientation_of(affine, slice_axis=0).affine(affine, shape)
+    return Geometry(turned, str(dataset.get("FrameOfReferenceUID", "")))
 
 
 def read_mask(path: Path) -> Mask:

@@ -21,6 +21,17 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _START = struct.Struct(">IIBB")
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
 """By colour type: grey, RGB, colour table, grey and alpha, RGB and alpha."""
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Values of a stored pixel, by colour type."""
+
+_PALETTE = 3
+_KIND, _INTERLACED = 25, 28
+"""Where the header has them, in bytes from the beginning."""
+
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+"""Of an interlaced picture: first row and column, and steps between rows and columns (PNG specification, 8.1)."""
+
+_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _AGAIN = "copy or export it again"
 
 
@@ -42,9 +53,9 @@ def read_png(path: Path) -> Pixels:
         FormatError: not a PNG, damaged, truncated, too large, or with transparent pixels.
     """
     content = read_bytes(path)
-    header, _, _ = _header(path, content)
-    _refuse_damaged(path, content)
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    header, depth, kind = _header(path, content)
+    packed = _plain(path, content, _unpacked_bytes(header, depth, kind, interlaced=content[_INTERLACED:][:1] > b"\0"))
+    decoded = cv2.imdecode(np.frombuffer(packed, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.shape[:2] != (header.height, header.width) or decoded.dtype != header.dtype:
         raise FormatError(f"{path} is damaged", next_step=_AGAIN)
     frame = decoded if decoded.ndim == 3 else decoded[..., None]
@@ -122,19 +133,47 @@ def _header(path: Path, content: bytes) -> tuple[Header, int, int]:
     return header, depth, kind
 
 
-def _refuse_damaged(path: Path, content: bytes) -> None:
-    """The decoder returns what it could of a file that is cut or has flipped bits."""
-    last = b""
-    for name, whole in _chunks(content):
-        if not whole:
-            raise FormatError(f"{path} is damaged or truncated", next_step=_AGAIN)
-        last = name
+def _unpacked_bytes(header: Header, depth: int, kind: int, *, interlaced: bool) -> int:
+    """How many bytes the rows unpack to, each with one byte for its filter."""
+    bits = depth * _SAMPLES[kind]
+    sizes = [(header.height, header.width)]
+    if interlaced:
+        sizes = [
+            (-(-(header.height - top) // down), -(-(header.width - left) // across))
+            for top, left, down, across in _PASSES
+        ]
+    return sum(rows * (1 + -(-columns * bits // 8)) for rows, columns in sizes if rows > 0 and columns > 0)
+
+
+def _plain(path: Path, content: bytes, expected: int) -> bytes:
+    """The file without all that is no pixel, such as texts that are bombs, after a look at every part.
+
+    The decoder returns what it could of a file that is cut or has flipped bits, and complains on its own.
+    """
+    kept, last = [content[: len(_SIGNATURE)]], b""
+    unpacking, unpacked = zlib.decompressobj(), 0
+    names = set()
+    try:
+        for name, start, end in _chunks(content):
+            if start is None:
+                raise FormatError(f"{path} is damaged or truncated", next_step=_AGAIN)
+            last = name
+            names.add(name)
+            if name in _KEPT:
+                kept.append(content[start:end])
+            if name == b"IDAT" and unpacked <= expected:
+                unpacked += len(unpacking.decompress(content[start + 8 : end - 4], expected + 1 - unpacked))
+    except zlib.error as error:
+        raise FormatError(f"{path} is damaged", next_step=_AGAIN) from error
     if last != b"IEND":
         raise FormatError(f"{path} is truncated", next_step=_AGAIN)
+    if unpacked != expected or (content[_KIND] == _PALETTE and b"PLTE" not in names):
+        raise FormatError(f"{path} is damaged: its pixels are not those of its size", next_step=_AGAIN)
+    return b"".join(kept)
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Name of each chunk, and whether it is there with the right checksum."""
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int | None, int]]:
+    """Name of each chunk, where it begins (None where it is cut or has a wrong checksum) and where it ends."""
     place = len(_SIGNATURE)
     view = memoryview(content)
     while place + 12 <= len(content):
@@ -142,10 +181,10 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bool]]:
         name = content[place + 4 : place + 8]
         end = place + 8 + length
         if end + 4 > len(content):
-            yield name, False
+            yield name, None, len(content)
             return
         (stored,) = struct.unpack_from(">I", content, end)
-        yield name, zlib.crc32(view[place + 4 : end]) == stored
+        yield name, place if zlib.crc32(view[place + 4 : end]) == stored else None, end + 4
         if name == b"IEND":
             return
         place = end + 4

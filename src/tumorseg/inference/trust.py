@@ -1,6 +1,7 @@
 """Whether a scan is like those that a model was trained on, and what seems wrong with it where it is not."""
 
-import base64
+import math
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,8 +9,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
+from tumorseg.errors import ModelError
 from tumorseg.likeness import (
     Numbers,
     inversion,
@@ -38,6 +40,9 @@ LEAST_AREA = 0.06
 ENDS = 0.1
 """Share of a scan's slices, at either end, that are not looked at: they hold the neck and the vertex."""
 
+FAR = 8.0
+"""Standard deviations; what is farther counts as this far."""
+
 _TURNS = {1: "a quarter turn clockwise", 2: "upside down", 3: "a quarter turn anticlockwise"}
 
 Kind = Literal["order", "turn", "look", "noise", "inversion"]
@@ -54,25 +59,21 @@ class Packed(Part):
     shape: tuple[int, ...] = Field(min_length=1, max_length=2)
     base64: str
 
-    @field_validator("base64")
-    @classmethod
-    def _is_base64(cls, value: str) -> str:
-        base64.b64decode(value, validate=True)
-        return value
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Packed":
+        if len(b64decode(self.base64, validate=True)) != 4 * math.prod(self.shape):
+            raise ValueError("base64 does not hold as many numbers as shape says")
+        return self
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> "Packed":
         """Pack an array."""
-        return cls(shape=values.shape, base64=base64.b64encode(values.astype("<f4").tobytes()).decode())
+        return cls(shape=values.shape, base64=b64encode(values.astype("<f4").tobytes()).decode())
 
     @cached_property
     def array(self) -> Numbers:
-        """The numbers, float64.
-
-        Raises:
-            ValueError: there are more or fewer than the shape says.
-        """
-        return np.frombuffer(base64.b64decode(self.base64), "<f4").reshape(self.shape).astype(np.float64)
+        """The numbers, float64."""
+        return np.frombuffer(b64decode(self.base64), "<f4").reshape(self.shape).astype(np.float64)
 
 
 class Limit(Part):
@@ -92,8 +93,8 @@ class Usual(Part):
 
     Attributes:
         order, turn: weights of `order_facts` and `turn_facts`; None where training scans cannot be told so.
-        look: mean of `look_facts`.
-        axes: (numbers, numbers) that bring what differs from the mean to unit variance without correlation.
+        look: mean and spread of `look_facts`, (2, numbers).
+        axes: (numbers, numbers) that bring standardised numbers to unit variance without correlation.
         limits: of each statistic.
         patients: how many it was learned from.
         false_alarms, hits: shares of training scans in cross-validation by patient, as they are and disturbed, by
@@ -108,6 +109,14 @@ class Usual(Part):
     patients: int
     false_alarms: dict[str, float] = Field(default_factory=dict)
     hits: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "Usual":
+        kinds = {"look", "noise", "inversion", *(kind for kind in ("order", "turn") if getattr(self, kind))}
+        count = self.look.shape[-1]
+        if kinds - set(self.limits) or self.look.shape != (2, count) or self.axes.shape != (count, count):
+            raise ValueError("look, axes and limits do not belong together")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +148,9 @@ def input_cautions(pixels: Pixels, usual: Usual, channels: Sequence[str]) -> tup
     seen = portraits(pixels)
     if not seen:
         advice = "check that it is the right file, and not a blank or cropped one"
-        return (Caution("blank", "no head stands out from the background", advice),) if _flat(pixels) else ()
+        blank = len(pixels) >= FEW_SLICES or _flat(pixels)
+        return (Caution("blank", "no head stands out from the background", advice),) if blank else ()
+    _refuse_others(seen[0], usual)
     lone = len(seen) < FEW_SLICES
     found = measured(seen, usual)
     wrong = exceeded(found, usual, lone=lone)
@@ -152,7 +163,7 @@ def input_cautions(pixels: Pixels, usual: Usual, channels: Sequence[str]) -> tup
     limit = _limit(usual, "look", lone=lone)
     if distance > limit or "inversion" in wrong:
         again = portraits(_inverted(pixels))
-        if "inversion" in wrong and again and _distance(again, usual) <= limit:
+        if "inversion" in wrong and again and not exceeded(measured(again, usual), usual, lone=lone):
             return (_INVERTED,)
         return (_NOISY,) if "noise" in wrong else (_UNLIKE,)
     cautions = []
@@ -227,14 +238,41 @@ def told_apart(seen: Sequence[Portrait]) -> bool:
 
 
 def _distance(seen: Sequence[Portrait], usual: Usual) -> float:
-    """Mean over slices of the logarithm of Mahalanobis' distance from the usual look, per number."""
-    away = (np.stack([look_facts(one) for one in seen]) - usual.look.array) @ usual.axes.array
-    return float(np.log(np.square(away).mean(axis=1)).mean())
+    facts = np.stack([look_facts(one) for one in seen])
+    return float(distances(facts, usual.look.array, usual.axes.array).mean())
+
+
+def distances(facts: Numbers, look: Numbers, axes: Numbers) -> Numbers:
+    """Logarithm of the mean square by which slices differ from the usual look (Mahalanobis 1936), (slices,).
+
+    Args:
+        facts: (slices, numbers).
+        look, axes: see `Usual`.
+    """
+    return np.asarray(np.log(np.square(standardised(facts, look) @ axes).mean(axis=1)))
+
+
+def standardised(facts: Numbers, look: Numbers) -> Numbers:
+    """In standard deviations from the mean, cut at `FAR`: one odd number alone does not make a slice unlike all."""
+    return np.asarray(np.clip((facts - look[0]) / look[1], -FAR, FAR), np.float64)
 
 
 def _limit(usual: Usual, kind: Kind, *, lone: bool) -> float:
     limit = usual.limits[kind]
     return limit.lone if lone else limit.scan
+
+
+def _refuse_others(one: Portrait, usual: Usual) -> None:
+    """Raise ModelError where what was learned is of other facts, or of another number of channels."""
+    order, turn = usual.order, usual.turn
+    fits = usual.look.shape[-1:] == look_facts(one).shape
+    fits &= order is None or order.shape == order_facts(one).shape[-1:]
+    fits &= turn is None or turn.shape == turn_facts(one).shape[-1:]
+    if not fits:
+        raise ModelError(
+            "what model.json says of its training scans is not of this version of tumorseg, or of other channels",
+            next_step="export the run again with --refit",
+        )
 
 
 def _inverted(pixels: Pixels) -> Pixels:

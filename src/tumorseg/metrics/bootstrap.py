@@ -29,11 +29,11 @@ def bootstrap_interval(
         seed: fixes the draw, so that the same scores give the same interval.
 
     Returns:
-        The interval; NaN at both ends when no patient has a score.
+        The interval; NaN at both ends when fewer than two patients have a score: one says nothing of others.
     """
     scores = np.asarray(values, np.float64)
     scores = scores[~np.isnan(scores)]
-    if scores.size == 0:
+    if scores.size < 2:
         return Interval(float("nan"), float("nan"))
     random = np.random.default_rng(seed)
     means = np.empty(resamples)

@@ -94,11 +94,11 @@ def calibration_intervals(
     ECE is biased upwards in few voxels; with resampled patients its interval need not hold the value itself.
 
     Args:
-        patients: the sums of each.
+        patients: the sums of each; NaN at both ends with fewer than two.
         level, resamples, seed: see `bootstrap_interval`.
     """
     nothing = Interval(float("nan"), float("nan"))
-    if not patients:
+    if len(patients) < 2:
         return nothing, nothing
     voxels, predicted, observed = (
         np.stack([getattr(patient, name) for patient in patients]) for name in ("voxels", "predicted", "observed")

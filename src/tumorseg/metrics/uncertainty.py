@@ -141,7 +141,8 @@ def _known(doubt: ArrayLike, error: ArrayLike) -> NDArray[np.bool_]:
 
 def _point(doubt: Scores, error: Scores, weights: Scores) -> Selective:
     if doubt.size == 0:
-        return Selective(*[float("nan")] * 5, n=0)
+        nothing = float("nan")
+        return Selective(nothing, nothing, nothing, nothing, nothing, 0)
     aurc, oracle, mean = _aurc(doubt, error, weights), _aurc(error, error, weights), _mean(error, weights)
     rank = float(_spearman(doubt, error, weights)[0]) if doubt.size >= LEAST else float("nan")
     gain = float(_gain(aurc, oracle, mean)[0])

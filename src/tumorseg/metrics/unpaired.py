@@ -56,8 +56,10 @@ def ratio_interval(
         level, resamples, seed: see `bootstrap_interval`.
 
     Returns:
-        NaN at both ends without any patient.
+        NaN at both ends with fewer than two patients.
     """
+    if any(score.above.size < 2 for score in scores):
+        return Interval(float("nan"), float("nan"))
     draws = [_resampled(score, resamples, np.random.default_rng(seed)) for score in scores]
     drawn = np.mean(draws, axis=0)
     drawn = drawn[~np.isnan(drawn)]
@@ -73,8 +75,10 @@ def unpaired_difference(
     """Bootstrap interval of the difference of two scores, patients drawn in each by itself.
 
     Returns:
-        The difference; NaN throughout when one of the two has no patient.
+        The difference, NaN when one of the two has no patient; the interval, NaN when one has fewer than two.
     """
+    if min(first.above.size, second.above.size) < 2:
+        return Difference(first.value - second.value, Interval(float("nan"), float("nan")))
     random = np.random.default_rng(seed)
     drawn = _resampled(first, resamples, random) - _resampled(second, resamples, random)
     drawn = drawn[~np.isnan(drawn)]

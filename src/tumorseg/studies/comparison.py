@@ -90,7 +90,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "parts": {standings.part: _part(standings) for standings in comparison.parts},
         "inference": {"slices": comparison.timed_slices, "device": comparison.timed_on},
         "statistics": {
-            "test": "Wilcoxon signed-rank, two-sided, against the model with the highest mean, Holm-corrected",
+            "test": "Wilcoxon signed-rank, two-sided, against the model with the highest mean, Holm-corrected for all "
+            "pairs of models",
             "interval": {"resamples": RESAMPLES, "seed": SEED, "unit": "patient", "level": 0.95},
         },
         "command": comparison.command,

@@ -151,8 +151,9 @@ def summary_rows(found: CrossValidation) -> list[tuple[str, ...]]:
 
 
 def mean_and_median(score: Mapping[str, Any]) -> tuple[str, str]:
-    """What `over_patients` gives, as text: the mean with its interval, and the median."""
-    return f"{cut(score['mean'])} ({interval(*score['ci95'])})", cut(score["median"])
+    """What `over_patients` gives, as text: the mean with its interval, of one patient without, and the median."""
+    known = all(math.isfinite(end) for end in score["ci95"])
+    return f"{cut(score['mean'])} ({interval(*score['ci95']) if known else 'no interval'})", cut(score["median"])
 
 
 def write_patients(path: Path, found: CrossValidation) -> None:

@@ -1,6 +1,7 @@
 """One model out of several runs, such as the folds of a cross-validation; it knows whom its members have seen."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -14,17 +15,22 @@ from tumorseg.files import atomic_folder, digest_file, write_json, write_text
 from tumorseg.inference.model import Model, ModelSpec, read_model, write_spec
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.recipe_file import dump_recipe, load_recipe
+from tumorseg.training.usual import learn_usual
 
-_OWN = {"name", "threshold", "members", "training_patients", "data_licence", "files"}
+_CHOSEN = {"threshold", "temperature", "postprocessing"}
+"""What each member's own validation patients chose."""
+
+_OWN = {"name", "members", "training_patients", "data_licence", "files", "usual", "fast"} | _CHOSEN
 """What members of one ensemble may differ in."""
 
 
 def ensemble_of(runs: Sequence[Path], folder: Path, store: Store) -> Path:
     """Make `folder` a run whose model averages the probabilities of several runs.
 
-    The threshold is the median of the members': each was chosen on that member's own validation patients, and no
-    patient is unseen by all members, so that none could choose it for the average. Whoever trained or chose any member
-    counts as seen, by name and by digest; `evaluate` refuses to judge the ensemble on them.
+    Threshold and temperature are the medians of the members', the cleaning what most of them have: each was chosen on
+    that member's own validation patients, and no patient is unseen by all, so that none could choose for the average.
+    What scans usually look like is learned anew, from all patients who trained a member. Whoever trained or chose any
+    member counts as seen, by name and by digest; `evaluate` refuses to judge the ensemble on them.
 
     Args:
         runs: whole runs of one recipe on one data set, split by patient.
@@ -96,6 +102,10 @@ def _spec(name: str, models: Sequence[Model], split: Split, store: Store) -> Mod
             "name": name,
             "members": names,
             "threshold": float(median(model.spec.threshold for model in models)),
+            "temperature": float(median(model.spec.temperature for model in models)),
+            "postprocessing": Counter(model.spec.postprocessing for model in models).most_common(1)[0][0],
+            "usual": learn_usual(store.scans_of(split, "train"), models[0].spec.channels),
+            "fast": None,
             "training_patients": tuple(sorted(seen)),
             "data_licence": "; ".join(licences),
             "files": {name: digest_file(graph) for name, graph in zip(names, graphs, strict=True)},

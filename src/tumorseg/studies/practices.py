@@ -14,7 +14,7 @@ import numpy as np
 
 from tumorseg import __version__
 from tumorseg.datasets.store import prepare
-from tumorseg.errors import DataError, few
+from tumorseg.errors import DataError
 from tumorseg.evaluation import practices as definitions
 from tumorseg.evaluation.judgement import json_ready
 from tumorseg.evaluation.practices import JudgedSlices, Practice
@@ -25,50 +25,13 @@ from tumorseg.metrics.bootstrap import RESAMPLES, SEED
 from tumorseg.metrics.neighbours import FOLDS, copied_from_neighbours
 from tumorseg.metrics.overlap import Confusion
 from tumorseg.progress import Progress, silent
-from tumorseg.studies.output import RUNS, refuse_unusable
+from tumorseg.studies.output import refuse_unusable
+from tumorseg.studies.stored_slices import SliceTable, evaluations_in, read_metrics, read_table, refuse_twice
 
 logger = logging.getLogger(__name__)
 
 OUTPUTS = ("practices.json", "practices.csv", "report.html")
 """What re-judging leaves."""
-
-_POPULATIONS = {"test": ("test", "external"), "val": ("val",), "train": ("train",)}
-
-
-@dataclass(frozen=True, eq=False)
-class SliceTable:
-    """The content of slices.csv of one evaluation, or of several that judged different patients.
-
-    Attributes:
-        patients, numbers: of each slice, in the table's order.
-        counts: (slices,).
-    """
-
-    patients: tuple[str, ...]
-    numbers: tuple[int, ...]
-    counts: Confusion
-
-    @property
-    def scans(self) -> tuple[str, ...]:
-        """A name for the scan of each slice: numbers rise within a scan, so that one that does not begins the next."""
-        names, scan, before = [], 0, ("", 0)
-        for patient, number in zip(self.patients, self.numbers, strict=True):
-            if patient != before[0]:
-                scan = 0
-            elif number <= before[1]:
-                scan += 1
-            before = patient, number
-            names.append(f"{patient}/{scan}")
-        return tuple(names)
-
-    @classmethod
-    def joined(cls, parts: "Sequence[SliceTable]") -> "SliceTable":
-        """Several tables one after the other."""
-        return cls(
-            tuple(name for part in parts for name in part.patients),
-            tuple(number for part in parts for number in part.numbers),
-            Confusion.joined([part.counts for part in parts]),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +94,12 @@ def rejudge(
     folder = Path(folder)
     refuse_unusable(output, OUTPUTS, study="a study of practices")
     leaks = _read_audit(Path(audit)) if audit is not None else {}
-    seeds, expected = _evaluations(folder, part)
+    seeds, expected = evaluations_in(folder, part)
     first = seeds[0][0]
-    protocol = _metrics(first).get("protocol", {})
-    tables = [SliceTable.joined([_read_table(place) for place in places]) for places in seeds]
-    for table, places in zip(tables, seeds, strict=True):
-        _refuse_twice(table, places)
+    protocol = read_metrics(first).get("protocol", {})
+    tables = [SliceTable.joined([read_table(place) for place in places]) for places in seeds]
+    for places in seeds:
+        refuse_twice(places)
     if len(seeds[0]) < expected:
         logger.warning("%d of %d folds are there: these are not all patients", len(seeds[0]), expected)
     copied = _copied(tables[0], _data_of(first, data), progress)
@@ -203,94 +166,6 @@ def summary_rows(found: Rejudged) -> list[tuple[str, ...]]:
     rows = [practice_row(one, headline) for one in found.practices]
     head = ("Dice, counted …", "these masks", "95 %", "nothing marked", "copied", "perfect")
     return [head, *((row.label, row.value, row.interval, row.all_empty, row.copied, row.perfect) for row in rows)]
-
-
-def _evaluations(folder: Path, part: str) -> tuple[list[list[Path]], int]:
-    """The evaluation folders, seed by seed, and how many each seed is to have."""
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"{folder} {what}", next_step="give an evaluation, a run or a cross-validation")
-    if (folder / "slices.csv").is_file():
-        return [[folder]], 1
-    if (folder / "study.json").is_file() and (folder / RUNS).is_dir():
-        return _of_study(folder)
-    return [[_of_run(folder, part)]], 1
-
-
-def _of_run(run: Path, part: str) -> Path:
-    if part not in _POPULATIONS:
-        raise DataError(f"there is no part '{part}'", next_step=f"choose one of {', '.join(_POPULATIONS)}")
-    known = sorted(path.parent for path in (run / "evaluation").glob("[!.]*/metrics.json"))
-    if not known:
-        raise DataError(
-            f"{run} holds no evaluation", next_step="give an evaluation, a run that was evaluated or a cross-validation"
-        )
-    for place in known:
-        protocol = _metrics(place).get("protocol", {})
-        if protocol.get("part") in _POPULATIONS[part] and not protocol.get("change"):
-            return place
-    raise DataError(
-        f"{run} was not evaluated on the part {part}, but as {few([place.name for place in known])}",
-        next_step=f"run tumorseg evaluate {run} --part {part}, or name another part",
-    )
-
-
-def _of_study(study: Path) -> tuple[list[list[Path]], int]:
-    try:
-        plan = json.loads((study / "study.json").read_text(encoding="utf-8"))
-        names, seeds = list(plan["folds"]), list(plan["seeds"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{study / 'study.json'} is damaged", next_step="give a cross-validation that is whole"
-        ) from error
-    found = []
-    for seed in seeds:
-        runs = [run for run in sorted((study / RUNS).glob(f"*-seed-{seed}")) if (run / "evaluation").is_dir()]
-        if places := [_of_run(run, "test") for run in runs]:
-            found.append(places)
-    if not found:
-        raise DataError(f"no fold of {study} was judged yet", next_step="wait for the first, or go on with --resume")
-    whole = [places for places in found if len(places) == len(names)]
-    return (whole or found[:1]), len(names)
-
-
-def _metrics(folder: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _not_whole(folder) from error
-    if not isinstance(found, Mapping):
-        raise _not_whole(folder)
-    return found
-
-
-def _not_whole(folder: Path) -> DataError:
-    return DataError(f"{folder} is not a whole evaluation", next_step="evaluate again")
-
-
-def _read_table(folder: Path) -> SliceTable:
-    try:
-        with open(folder / "slices.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        counts = Confusion(*(np.array([int(row[name]) for row in rows], np.int64) for name in ("tp", "fp", "fn", "tn")))
-        table = SliceTable(
-            tuple(row["patient"] for row in rows), tuple(int(row["slice_number"]) for row in rows), counts
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _not_whole(folder) from error
-    if not rows or any((each < 0).any() for each in (counts.tp, counts.fp, counts.fn, counts.tn)):
-        raise _not_whole(folder)
-    return table
-
-
-def _refuse_twice(table: SliceTable, places: Sequence[Path]) -> None:
-    if len(places) == 1:
-        return
-    owners = Counter(name for place in places for name in set(_read_table(place).patients))
-    if doubled := sorted(name for name, count in owners.items() if count > 1):
-        raise DataError(
-            f"more than one fold judged {few(doubled)}", next_step="give the folds of one study, each patient once"
-        )
 
 
 def _in_file_order(table: SliceTable, copied: Confusion | None) -> JudgedSlices:

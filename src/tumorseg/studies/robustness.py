@@ -84,7 +84,10 @@ def disturb_runs(
     chosen = _same_scans(arms, models, store, part)
     families = families_of(_sequences(store, models), only)
     logger.info(
-        "%d patients, %d models, %d cases each", chosen.patients, len(arms), sum(len(each.cases) for each in families)
+        "patients: %d, models: %d, cases for each: %d",
+        chosen.patients,
+        len(arms),
+        1 + sum(len(each.cases) for each in families),
     )
     plan = _plan(models, store, chosen)
     work, begun = begin(output, plan, plan["scans"], resume=resume)

@@ -3,9 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tumorseg.errors import DataError
-from tumorseg.metrics.paired import PairedDifference, holm, paired_difference
+from tumorseg.metrics.paired import PairedDifference, holm, paired_difference, wilcoxon
 from tumorseg.studies.arm import Arm, Judged
 from tumorseg.studies.published import Published, published_of
 
@@ -20,7 +24,8 @@ class Standing:
     Attributes:
         arm, judged: whose, and what was found.
         behind: its Dice by patient minus that of the best arm, on identical patients; None for the best itself.
-        p_holm: of that difference, corrected for the number of arms that are held against the best.
+        p_holm: of that difference, corrected for all pairs of arms: which one is the best was seen on the same
+            patients, so that every pair could have been the one that is tested.
         published: what its recipe's system reported for this part.
     """
 
@@ -80,10 +85,25 @@ def standings(arms: Sequence[Arm], part: str) -> Standings:
         )
         for arm in ranked
     ]
-    corrected = holm([row.behind.p if row.behind else math.nan for row in rows])
+    corrected = _corrected(ranked, part)
     return Standings(
         part, patients, tuple(replace(row, p_holm=value) for row, value in zip(rows, corrected, strict=True))
     )
+
+
+def _corrected(ranked: Sequence[Arm], part: str) -> list[float]:
+    """For each arm, best first, the p value against the best, Holm-corrected for all pairs; NaN for the best."""
+    pairs = list(combinations(range(len(ranked)), 2))
+    scores = [arm.judged[part].dice for arm in ranked]
+    p_values = [wilcoxon(_differences(scores[one], scores[other])) for one, other in pairs]
+    of_pair = dict(zip(pairs, holm(p_values), strict=True))
+    return [math.nan, *(of_pair[0, index] for index in range(1, len(ranked)))]
+
+
+def _differences(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over the patients who have a score from both."""
+    found = one - other
+    return np.asarray(found[~np.isnan(found)], np.float64)
 
 
 def _mean(judged: Judged) -> float:

@@ -40,12 +40,13 @@ def fit_temperature(model: Model, scans: Sequence[Scan]) -> float:
     from scipy.optimize import minimize_scalar
 
     random = np.random.default_rng(SEED)
-    drawn = [_drawn(model, scan, MOST_PIXELS // len(scans), random) for scan in scans]
+    runtimes = [OnnxRuntime(graph) for graph in model.graphs]
+    drawn = [_drawn(model, runtimes, scan, MOST_PIXELS // len(scans), random) for scan in scans]
     logits = np.concatenate([each for each, _ in drawn], axis=1)
     truth = np.concatenate([each for _, each in drawn])
 
     def surprise(log_temperature: float) -> float:
-        return _surprise(logits / np.float32(np.exp(log_temperature)), truth)
+        return _surprise(np.asarray(logits / np.exp(log_temperature), np.float32), truth)
 
     found = minimize_scalar(surprise, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
     temperature = round(float(np.exp(found.x)), 3)
@@ -75,7 +76,9 @@ def _surprise(logits: Float32, truth: NDArray[np.uint8]) -> float:
     return float(-(np.logaddexp.reduce(each, axis=0) - np.log(len(each))).mean(dtype=np.float64))
 
 
-def _drawn(model: Model, scan: Scan, pixels: int, random: np.random.Generator) -> tuple[Float32, NDArray[np.uint8]]:
+def _drawn(
+    model: Model, runtimes: Sequence[Runtime], scan: Scan, pixels: int, random: np.random.Generator
+) -> tuple[Float32, NDArray[np.uint8]]:
     """Logits (ways, pixels, logits) and what is there (pixels,), of pixels drawn from the scan's head."""
     reference = scan.reference
     assert reference is not None
@@ -89,7 +92,7 @@ def _drawn(model: Model, scan: Scan, pixels: int, random: np.random.Generator) -
     truth = _on_grid(reference, grid).ravel()[places]
     if spec.logits == 1:
         truth = (truth != 0).astype(np.uint8)
-    ways = [np.moveaxis(way, 1, -1).reshape(-1, spec.logits)[places] for way in _logits(model, scan)]
+    ways = [np.moveaxis(way, 1, -1).reshape(-1, spec.logits)[places] for way in _logits(model, runtimes, scan)]
     return np.stack(ways), truth
 
 
@@ -97,11 +100,11 @@ def _on_grid(values: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     return np.stack([grid.apply(np.ascontiguousarray(frame), nearest=True) for frame in values])
 
 
-def _logits(model: Model, scan: Scan) -> Iterator[Float32]:
+def _logits(model: Model, runtimes: Sequence[Runtime], scan: Scan) -> Iterator[Float32]:
     """Of each network and each mirror image, (slices, logits, size, size), mirrored back."""
     flips = model.spec.test_time_flips
-    for graph in model.graphs:
-        watched = _Watched(OnnxRuntime(graph))
+    for runtime in runtimes:
+        watched = _Watched(runtime)
         Predictor(model, runtime=watched).probabilities(scan)
         ways = 1 + len(flips)
         for index in range(ways):

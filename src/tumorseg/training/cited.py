@@ -10,6 +10,7 @@ from typing import Any
 
 from tumorseg.errors import ModelError
 from tumorseg.inference.model import ModelSpec
+from tumorseg.training.everyone import everyone_like
 
 WEAK = 0.7
 """Below this Dice a patient's outline needs more than a touch."""
@@ -48,26 +49,49 @@ def _holds(whole: Any, part: Any) -> bool:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read metrics.json and patients.csv of an evaluation.
+    """Read metrics.json and patients.csv of an evaluation, or crossval.json and patients.csv of a cross-validation.
 
     Raises:
         ModelError: they are not there, or damaged.
     """
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        if (study := folder / "crossval.json").is_file():
+            metrics = _of_study(json.loads(study.read_text(encoding="utf-8")), folder)
+        else:
+            metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         with open(folder / "patients.csv", newline="", encoding="utf-8") as file:
             dice = tuple(float(row["dice"]) for row in csv.DictReader(file) if row["dice"])
         _ = metrics["dice_patient"]["mean"], metrics["dice_pooled"], metrics["protocol"]["part"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{folder} is no evaluation: its metrics.json or patients.csv is missing or damaged",
-            next_step="give a folder that tumorseg evaluate wrote",
+            next_step="give a folder that tumorseg evaluate or tumorseg crossval wrote",
         ) from error
     return Evaluation(metrics, dice)
 
 
+def _of_study(study: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What crossval.json says, as metrics.json says it."""
+    held_out = f"{len(study['folds'])} folds" if study["by"] == "fold" else "one institution held out at a time"
+    protocol = {
+        "part": f"cross-validation, {held_out}",
+        "dataset": study["dataset"],
+        "run": folder.resolve().name,
+        "note": (
+            f"In the cross-validation of {study['dataset']} each patient was judged by a network that had not seen "
+            "that patient; these weights were trained afterwards, with the same settings, on all of them."
+        ),
+    }
+    return {**study, "single_slice": {"dice_patient": study["dice_patient_single_slice"]}, "protocol": protocol}
+
+
 def evaluations_of(run: Path) -> tuple[Evaluation, ...]:
-    """A run's evaluations on patients that it was not trained on, as they are, augmented ones left out."""
+    """A run's evaluations on patients that it was not trained on, as they are, augmented ones left out.
+
+    Of a run on all patients, those of the run or the cross-validation that it followed.
+    """
+    if judged := everyone_like(run):
+        return (read_evaluation(judged),) if (judged / "crossval.json").is_file() else evaluations_of(judged)
     found = [read_evaluation(path.parent) for path in sorted((run / "evaluation").glob("[!.]*/metrics.json"))]
     unseen = ("test", "val", "external")
     return tuple(each for each in found if each.protocol["part"] in unseen and not each.protocol.get("change"))
@@ -80,9 +104,11 @@ def row_of(evaluation: Evaluation, judged_as: ModelSpec) -> dict[str, Any]:
     low, high = dice.get("ci95") or (None, None)
     own = evaluation.is_of(judged_as)
     readings = protocol.get("test_readings")
-    note = (
-        "" if own else f"Those on {protocol.get('dataset')} are of the run {protocol.get('run')}, not of these weights."
+    note = protocol.get("note") or (
+        f"Those on {protocol.get('dataset')} are of the run {protocol.get('run')}, not of these weights."
     )
+    if own:
+        note = ""
     if readings:
         note += f" The test patients had been looked at {readings} time{'s' * (readings != 1)} by then."
     if leaked := protocol.get("trained_on"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import Split
 from tumorseg.files import atomic_folder, digest_file, write_json
-from tumorseg.inference.model import ONNX_NAME, Model, read_model, write_spec
+from tumorseg.inference.model import ONNX_NAME, Model, ModelSpec, read_model, write_spec
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.progress import Progress, silent
 from tumorseg.recipe import Recipe
@@ -36,8 +36,16 @@ def train_members(recipe: Recipe, output: Path, train_one: Callable[[Recipe, Pat
         train_one(recipe.model_copy(update={"ensemble": 1, "seed": recipe.seed + index}), member, begun)
 
 
-def package_ensemble(output: Path, recipe: Recipe, store: Store, split: Split, *, progress: Progress = silent) -> Path:
-    """Write `model/` of a run from the models of its members, with what validation chooses for their mean.
+def package_ensemble(
+    output: Path,
+    recipe: Recipe,
+    store: Store,
+    split: Split,
+    *,
+    like: ModelSpec | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Write `model/` of a run from the models of its members, with what validation, or `like`, chooses for their mean.
 
     Returns:
         The model folder.
@@ -54,7 +62,7 @@ def package_ensemble(output: Path, recipe: Recipe, store: Store, split: Split, *
                 "files": {name: digest_file(folder / name) for name in names},
             }
         )
-        spec = fitted(Model(spec, folder), recipe, store, split, progress=progress)
+        spec = fitted(Model(spec, folder), recipe, store, split, like=like, progress=progress)
         write_spec(folder, spec)
     _sum_up(output, recipe)
     logger.info("temperature %.2f, threshold %.2f; model in %s", spec.temperature, spec.threshold, output / "model")

@@ -17,6 +17,7 @@ from tumorseg.datasets.split import PARTS, Split, read_split, write_split
 from tumorseg.datasets.store import prepare
 from tumorseg.errors import ModelError, RecipeError, TrainingError
 from tumorseg.files import atomic_folder, refuse_existing, write_json, write_text
+from tumorseg.inference.model import read_model
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.networks import build_network, parameter_count
 from tumorseg.networks.freezing import refuse_freezing
@@ -31,6 +32,7 @@ from tumorseg.training.devices import Device, choose_batch_size, choose_device, 
 from tumorseg.training.distribution import ENVIRONMENTS, strategy_of
 from tumorseg.training.ensemble import package_ensemble, train_members
 from tumorseg.training.environment import describe_environment
+from tumorseg.training.everyone import all_train, described_everyone, everyone_like
 from tumorseg.training.failures import explained
 from tumorseg.training.package import package_model
 from tumorseg.training.ranks import ALONE, Rank, check_processes, this_rank
@@ -50,6 +52,7 @@ def train(
     fold: int | None = None,
     folds: int | None = None,
     split: Split | None = None,
+    everyone: Path | None = None,
     resume: bool = False,
     init: Path | None = None,
     device: str = "auto",
@@ -69,6 +72,8 @@ def train(
         output: the run folder; must not exist, or, with `resume`, must hold a checkpoint.
         fold, folds: fold `fold` of `folds` is the test part.
         split: who trains, chooses and is tested; None deals the patients by the recipe's shares.
+        everyone: a run or a cross-validation that was judged; all patients train then, the last weights are taken,
+            and its temperature, threshold and cleaning.
         resume: go on from `checkpoints/last.ckpt`, to the same weights as an uninterrupted run on this device.
         init: a run, or a .safetensors file, whose weights training starts from.
         device: auto, cpu or cuda.
@@ -110,6 +115,7 @@ def train(
             "fold": fold,
             "folds": folds,
             "split": {"parts": dict(split.parts), "unit": split.unit} if split is not None else None,
+            "everyone": str(everyone) if everyone is not None else None,
             "resume": resume,
             "init": str(init) if init is not None else None,
             "device": chosen.accelerator,
@@ -123,9 +129,13 @@ def train(
     if resume:
         split = read_split(output / "split.csv")
         _same_data(output, store, Path(data))
+        everyone = everyone_like(output)
+    elif everyone is not None:
+        split = all_train(store)
     elif split is None:
         split = make_split(store, recipe.split, fold=fold, folds=folds)
-    begin = partial(_write_run, output, data, recipe, split, store, chosen, rank.processes, command)
+    like = read_model(everyone).spec if everyone is not None else None
+    begin = partial(_write_run, output, data, recipe, split, store, chosen, rank.processes, command, everyone)
     if recipe.ensemble > 1:
         if not resume:
             begin(0)
@@ -138,6 +148,7 @@ def train(
                 fold=fold,
                 folds=folds,
                 split=split,
+                everyone=everyone,
                 resume=begun,
                 init=init,
                 device=device,
@@ -148,7 +159,7 @@ def train(
             )
 
         train_members(recipe, output, member)
-        package_ensemble(output, recipe, store, split, progress=progress)
+        package_ensemble(output, recipe, store, split, like=like, progress=progress)
         return output
     together = f"{rank.processes} x {chosen.name}" if rank.processes > 1 else chosen.name
     each = " each" if rank.processes > 1 else ""
@@ -165,7 +176,7 @@ def train(
         begin(parameter_count(network))
     fit(recipe, task, training, validation, output, chosen, rank=rank, nodes=nodes, resume=resume, show_bar=show_bar)
     if rank.leads:
-        package_model(output, recipe, store, split, progress=progress)
+        package_model(output, recipe, store, split, like=like, progress=progress)
     return output
 
 
@@ -178,6 +189,7 @@ def _write_run(
     device: Device,
     processes: int,
     command: Sequence[str],
+    everyone: Path | None,
     parameters: int,
 ) -> None:
     """The run folder as it is before its first step, whole or not at all."""
@@ -185,7 +197,7 @@ def _write_run(
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
         write_split(folder / "split.csv", split)
         described = describe_environment(data, store, recipe, device, command, parameters, processes=processes)
-        write_json(folder / "environment.json", described)
+        write_json(folder / "environment.json", described | described_everyone(everyone))
         (folder / ("members" if recipe.ensemble > 1 else "checkpoints")).mkdir()
 
 
@@ -263,6 +275,7 @@ def fit(
             precision=device.precision,  # type: ignore[arg-type]
             max_epochs=recipe.total_epochs,
             check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),
+            limit_val_batches=1.0 if len(validation) else 0,
             gradient_clip_val=recipe.optimizer.clip,
             callbacks=training_callbacks(
                 recipe,

@@ -35,24 +35,35 @@ PARITY = 1e-3
 """Largest difference in probability between the network in torch and its ONNX graph."""
 
 
-def package_model(run: Path, recipe: Recipe, store: Store, split: Split, *, progress: Progress = silent) -> Path:
+def package_model(
+    run: Path,
+    recipe: Recipe,
+    store: Store,
+    split: Split,
+    *,
+    like: ModelSpec | None = None,
+    progress: Progress = silent,
+) -> Path:
     """Write `model/` of a run from its best checkpoint, with what validation patients choose for it; see `fitted`.
+
+    Where nobody validated, from its last one.
 
     Returns:
         The model folder.
 
     Raises:
-        TrainingError: the run has no best checkpoint.
+        TrainingError: the run has no such checkpoint.
         ModelError: the exported graph does not compute what the network computes.
     """
-    best = run / "checkpoints" / "best.ckpt"
-    if not best.is_file():
-        raise TrainingError(f"{run} has no best checkpoint", next_step="go on with --resume")
+    which = "best" if split.keys("val") else "last"
+    chosen = run / "checkpoints" / f"{which}.ckpt"
+    if not chosen.is_file():
+        raise TrainingError(f"{run} has no {which} checkpoint", next_step="go on with --resume")
     network = build_network(recipe.network, channels=len(recipe.channels), classes=recipe.logits, pretrained=False)
     prefix = "network."
-    state = read_checkpoint(best)["state_dict"]
+    state = read_checkpoint(chosen)["state_dict"]
     network.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
-    validation = store.scans_of(split, "val")
+    sample = (store.scans_of(split, "val") or store.scans_of(split, "train"))[0]
     trained_on = [store.stored[index].digest for index in np.unique(store.scan_index[store.rows(split, "train")])]
     with atomic_folder(run / "model") as folder:
         write_onnx(folder / ONNX_NAME, network, channels=len(recipe.channels), size=recipe.image_size)
@@ -73,8 +84,8 @@ def package_model(run: Path, recipe: Recipe, store: Store, split: Split, *, prog
             files={name: digest_file(folder / name) for name in (ONNX_NAME, "weights.safetensors")},
         )
         predictor = Predictor(Model(spec, folder))
-        check_parity(predictor, network, validation[0])
-        spec = fitted(predictor.model, recipe, store, split, progress=progress)
+        check_parity(predictor, network, sample)
+        spec = fitted(predictor.model, recipe, store, split, like=like, progress=progress)
         write_spec(folder, spec)
     logger.info("temperature %.2f, threshold %.2f; model in %s", spec.temperature, spec.threshold, run / "model")
     return run / "model"
@@ -87,7 +98,15 @@ def licence_of(kind: str, digests: Iterable[str]) -> str:
     return LGG_LICENCE if set(digests) & set(published_lgg().values()) else ""
 
 
-def fitted(model: Model, recipe: Recipe, store: Store, split: Split, *, progress: Progress = silent) -> ModelSpec:
+def fitted(
+    model: Model,
+    recipe: Recipe,
+    store: Store,
+    split: Split,
+    *,
+    like: ModelSpec | None = None,
+    progress: Progress = silent,
+) -> ModelSpec:
     """What is chosen for a trained model on validation patients, and what its training scans look like.
 
     Where the recipe leaves the threshold to validation, the temperature is fitted first, then the threshold is
@@ -98,11 +117,16 @@ def fitted(model: Model, recipe: Recipe, store: Store, split: Split, *, progress
         recipe: of its run.
         store: the data of its run.
         split: of its run.
+        like: a model whose temperature, threshold and cleaning to take; needed where nobody validates.
     """
     spec = model.spec
     validation = store.scans_of(split, "val")
     given = recipe.postprocessing
-    if given.threshold == "validation":
+    if like is not None:
+        spec = spec.model_copy(
+            update={key: getattr(like, key) for key in ("temperature", "threshold", "postprocessing")}
+        )
+    elif given.threshold == "validation":
         watched = progress.track(validation, what="Fitting the temperature on validation patients")
         spec = spec.model_copy(update={"temperature": 1.0})
         spec = spec.model_copy(update={"temperature": fit_temperature(Model(spec, model.folder), list(watched))})

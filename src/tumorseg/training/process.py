@@ -53,12 +53,13 @@ def _train(arguments: dict[str, Any], *, leads: bool) -> None:
     from tumorseg.training.fit import train
 
     recipe = Recipe.model_validate(yaml.safe_load(arguments.pop("recipe")))
-    init, split = arguments.pop("init"), arguments.pop("split")
+    init, split, everyone = (arguments.pop(key) for key in ("init", "split", "everyone"))
     arguments["show_bar"] = arguments["show_bar"] and leads
     train(
         recipe,
         Path(arguments.pop("data")),
         Path(arguments.pop("output")),
+        everyone=Path(everyone) if everyone else None,
         init=Path(init) if init else None,
         split=Split(**split) if split else None,
         **arguments,

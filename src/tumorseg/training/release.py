@@ -1,7 +1,7 @@
 """A run's model as files for others: graphs or weights, model.json, a card and the licence's notice."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,7 @@ from tumorseg.training.data_licences import LICENCE_NAME, licence_notice
 from tumorseg.training.export import write_safetensors
 from tumorseg.training.fast_way import with_fast_way
 from tumorseg.training.half import halve_weights
+from tumorseg.training.package import fitted
 from tumorseg.training.parity import (
     Parity,
     Way,
@@ -90,6 +91,7 @@ def export_run(
     weights: Weights = "float16",
     raw: bool = True,
     fast: bool = False,
+    refit: bool = False,
     progress: Progress = silent,
 ) -> tuple[Parity, ...]:
     """Write a run's model into a new folder, and measure that it computes what was trained; else write nothing.
@@ -110,6 +112,8 @@ def export_run(
         weights: how the graphs store them; they compute in float32 either way.
         raw: write the graph for raw slices.
         fast: measure a fast way to compute it, and ship that too where it loses next to nothing.
+        refit: choose anew what validation chooses, and learn anew what training scans look like, from the run's data;
+            for runs that an older version packaged. The weights stay as they are.
         progress: watches the comparison.
 
     Returns:
@@ -121,10 +125,15 @@ def export_run(
         OutputError: `output` is not empty or cannot be written.
     """
     refuse_existing(output)
+    if fast and to != "onnx":
+        raise ModelError("a fast way is one of ONNX graphs", next_step="leave out --fast, or export --to onnx")
     opened = _open(Path(run))
     cited = (read_evaluation(evaluation),) if evaluation is not None else evaluations_of(opened.folder)
     if not cited:
         logger.warning("%s has not been judged: the card will say so; judge it: tumorseg evaluate %s", run, run)
+    judged_as = opened.model.spec
+    if refit:
+        opened = _refitted(opened, data, progress)
     spec = opened.model.spec.model_copy(update={"name": name} if name else {})
     with atomic_folder(output) as folder:
         if to == "onnx":
@@ -145,7 +154,7 @@ def export_run(
             spec,
             opened.recipe,
             read_environment(opened.folder),
-            judged_as=opened.model.spec,
+            judged_as=judged_as,
             patients=_patients(opened),
             evaluations=cited,
             parity=lines,
@@ -193,6 +202,18 @@ def _write_graphs(
         write_contract(graph, {**raw_contract(spec), "weights": weights})
     names = [*graphs, RAW_NAME] if raw else graphs
     return spec.model_copy(update={"files": {each: digest_file(folder / each) for each in names}}), graph
+
+
+def _refitted(run: _Run, data: Path | None, progress: Progress) -> _Run:
+    """The run with a spec that is fitted anew, for which its own data is needed."""
+    store = prepare(data if data is not None else Path(read_environment(run.folder).get("data", "unknown")))
+    if not (len(store.rows(run.split, "train")) and len(store.rows(run.split, "val"))):
+        raise ModelError(
+            f"{store.name} has no patients of the run's training and validation",
+            next_step="give the run's own data with --data, or leave out --refit",
+        )
+    spec = fitted(run.model, run.recipe, store, run.split, progress=progress)
+    return replace(run, model=Model(spec, run.model.folder))
 
 
 def _measured_fast(run: _Run, shipped: Model, data: Path | None, progress: Progress) -> ModelSpec:

@@ -159,7 +159,7 @@ class SegmentationTask(lightning.LightningModule):
                 "strict": False,
             }
         if choice.name == "one-cycle":
-            rise = max(choice.warmup, 0.01)
+            rise = max(choice.warmup, min(1.0, 2 / (steps + 1)))  # a rise of no step divides by zero
             built: Any = schedulers.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=rise)
         elif choice.name == "cosine":
             rising = schedulers.LinearLR(optimizer, 1 / warmup, 1.0, warmup)

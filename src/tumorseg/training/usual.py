@@ -1,11 +1,23 @@
 """Learning what training scans look like, so that a model can tell that another scan does not."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
-from tumorseg.inference.trust import FEW_SLICES, Kind, Limit, Packed, Usual, looked_at, portraits, told_apart
+from tumorseg.inference.trust import (
+    FEW_SLICES,
+    Kind,
+    Limit,
+    Packed,
+    Usual,
+    distances,
+    looked_at,
+    portraits,
+    standardised,
+    told_apart,
+)
 from tumorseg.likeness import Numbers, inversion, look_facts, noise_facts, order_facts, orders, turn_facts
 from tumorseg.portrait import Portrait
 from tumorseg.progress import Progress, silent
@@ -13,22 +25,30 @@ from tumorseg.scan import Scan
 
 logger = logging.getLogger(__name__)
 
+Mode = Literal["lone", "scan"]
+
 LEAST_PATIENTS = 10
 """Of fewer, nothing is learned."""
 
 MOST_SCANS = 400
 FOLDS = 5
-ALLOWED = 0.005
-"""Share of the training scans that each statistic may raise a false alarm on, in cross-validation."""
+ALLOWED = 0.02
+"""Share of the training scans that may raise any false alarm, in cross-validation."""
+
+SHARES = tuple(round(0.02 - 0.001 * step, 4) for step in range(21))
+"""That statistics of full weight may raise, of which the largest possible is taken."""
+
+WEIGHT: dict[Kind, float] = {"order": 1.0, "turn": 1.0, "look": 0.7, "inversion": 0.3, "noise": 0.3}
+"""Share of each statistic in that: more where a lone slice is harder to tell."""
 
 PENALTY = 0.01
-RIDGE = 0.1
+RIDGE = 0.5
 STEPS = 8
 SLICES = 10
 """Of each scan."""
 
-SLACK = 0.5
-"""What a limit lies above the highest that is allowed, in robust standard deviations, where nothing else bounds it."""
+SLACK: dict[Kind, float] = {"look": 0.5, "inversion": 0.5, "noise": 3.0}
+"""What a limit lies above the highest that is allowed, in robust standard deviations. Little noise does no harm."""
 
 USEFUL = 0.5
 """Share of disturbed training scans that must be found, else the way to find them is left out."""
@@ -49,15 +69,16 @@ class _Seen:
         several = bool(orders(seen[0].head.shape[-1])) and told_apart(seen)
         self.order = np.stack([order_facts(one) for one in seen]) if several else None
 
-    def samples(self, values: Numbers, *, lone: bool) -> Numbers:
+        self.slices = len(seen)
+
+    def samples(self, values: Numbers, mode: Mode) -> Numbers:
         """What of it is held against limits: each slice by itself, or the mean over the slices of the scan."""
-        if lone:
+        if mode == "lone":
             return values[self.whole :]
         return values[: self.whole].mean(axis=0, keepdims=True) if self.whole >= FEW_SLICES else values[:0]
 
 
 Fold = tuple[list[_Seen], list[_Seen]]
-Apply = Callable[[_Seen], Numbers]
 
 
 def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Progress = silent) -> Usual | None:
@@ -70,9 +91,8 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
     Returns:
         None where there are too few patients.
     """
-    watched = progress.track(
-        scans[:: max(1, len(scans) // MOST_SCANS)], what="Learning what the training scans look like"
-    )
+    step = max(1, len(scans) // MOST_SCANS)
+    watched = progress.track(scans[::step], what="Learning what the training scans look like")
     seen = [one for one in (_look_at(scan, channels) for scan in watched) if one is not None]
     patients = sorted({one.patient for one in seen})
     if len(patients) < LEAST_PATIENTS:
@@ -84,37 +104,43 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
         ([one for one in seen if fold[one.patient] != k], [one for one in seen if fold[one.patient] == k])
         for k in range(FOLDS)
     ]
-    values: dict[Kind, dict[str, Numbers]] = {
-        "look": _each_mode(_distances(folds)),
-        "noise": _each_mode((one, one.noise) for one in seen),
-        "inversion": _each_mode((one, one.inversion) for one in seen),
-    }
+    ways = {kind: dict(_scores(folds, facts)) for kind, facts in _WAYS}
+    modes: list[Mode] = ["lone", "scan"] if any(one.whole >= FEW_SLICES for one in seen) else ["lone"]
+    values: dict[Mode, dict[Kind, Numbers]] = {}
+    for mode in modes:
+        values[mode] = {
+            "look": _samples(seen, dict(_distances(folds)), mode),
+            "noise": _samples(seen, {one: one.noise for one in seen}, mode),
+            "inversion": _samples(seen, {one: one.inversion for one in seen}, mode),
+            **{kind: _leads(_samples(seen, scores, mode), 0) for kind, scores in ways.items() if scores},
+        }
+    limits = {mode: _limits(values[mode]) for mode in modes}
     hits: dict[str, float] = {}
-    limits = {kind: _limit(found, slack=SLACK) for kind, found in values.items()}
-    weights: dict[str, Packed] = {}
+    weights: dict[Kind, Packed] = {}
     for kind, facts in _WAYS:
-        scores = _each_mode(_scores(folds, facts))
-        values[kind] = {mode: _leads(found, 0) for mode, found in scores.items()}
-        limits[kind] = _limit(values[kind], slack=0.0, least=0.0)
-        found = {mode: _found(scores[mode], getattr(limits[kind], mode)) for mode in scores}
-        if found and max(found.values()) >= USEFUL:
-            weights[kind] = Packed.of(_preference([_against(facts(one)) for one in seen if facts(one) is not None]))
+        found = {mode: _found(_samples(seen, ways[kind], mode), limits[mode][kind]) for mode in modes if ways[kind]}
+        if max(found.values(), default=0.0) >= USEFUL:
+            weights[kind] = Packed.of(
+                _preference([_against(known) for one in seen if (known := facts(one)) is not None])
+            )
             hits |= {f"{kind} {mode}": round(share, 4) for mode, share in found.items()}
         else:
-            del values[kind], limits[kind]
             logger.info("the training scans do not tell %s", _IN_WORDS[kind])
-    alarms = {
-        f"{kind} {mode}": round(float(np.mean(each > getattr(limits[kind], mode))), 4)
-        for kind, found in values.items()
-        for mode, each in found.items()
-    }
+            for mode in modes:
+                values[mode].pop(kind, None)
+    alarms: dict[str, float] = {}
+    for mode in modes:
+        above = {kind: each > limits[mode][kind] for kind, each in values[mode].items()}
+        above_any = np.any(list(above.values()), axis=0)
+        alarms |= {f"{kind} {mode}": round(float(each.mean()), 4) for kind, each in above.items()}
+        alarms[f"any {mode}"] = round(float(above_any.mean()), 4)
     look, axes = whitening(np.concatenate([one.look for one in seen]))
     return Usual(
         order=weights.get("order"),
         turn=weights.get("turn"),
         look=Packed.of(look),
         axes=Packed.of(axes),
-        limits=limits,
+        limits={kind: Limit(lone=limits["lone"][kind], scan=limits[modes[-1]][kind]) for kind in values["lone"]},
         patients=len(patients),
         false_alarms=alarms,
         hits=hits,
@@ -122,16 +148,16 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
 
 
 def whitening(values: Numbers) -> tuple[Numbers, Numbers]:
-    """Mean, and the axes that bring what differs from it to unit variance without correlation.
+    """Mean and spread, (2, numbers), and the axes that bring standardised numbers to unit variance.
 
-    Each number is standardised first; `RIDGE` is added to the eigenvalues of the correlation matrix.
+    `RIDGE` is added to the eigenvalues of their covariance.
 
     Args:
         values: (samples, numbers).
     """
-    mean, spread = values.mean(axis=0), values.std(axis=0) + 1e-6
-    eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(np.corrcoef(((values - mean) / spread).T)))
-    return mean, (vectors / np.sqrt(np.maximum(eigenvalues, 0) + RIDGE)) / spread[:, None]
+    look = np.stack([values.mean(axis=0), values.std(axis=0) + 1e-3])
+    eigenvalues, vectors = np.linalg.eigh(np.cov(standardised(values, look).T))
+    return look, np.asarray(vectors / np.sqrt(np.maximum(eigenvalues, 0) + RIDGE))
 
 
 def _order_of(one: _Seen) -> Numbers | None:
@@ -156,22 +182,21 @@ def _look_at(scan: Scan, channels: Sequence[str]) -> _Seen | None:
     return _Seen(scan.patient, whole, alone) if whole or alone else None
 
 
-def _each_mode(found: Iterable[tuple[_Seen, Numbers]]) -> dict[str, Numbers]:
-    """What is held against the limits of lone slices, and of scans where there are such."""
-    pairs = list(found)
-    modes = {}
-    for mode in ("lone", "scan"):
-        samples = [one.samples(values, lone=mode == "lone") for one, values in pairs]
-        if any(len(sample) for sample in samples):
-            modes[mode] = np.concatenate(samples)
-    return modes
+def _samples(seen: Sequence[_Seen], values: Mapping[_Seen, Numbers], mode: Mode) -> Numbers:
+    """What is held against limits, of all scans in their order; NaN of those that have no such values."""
+    width = next(iter(values.values())).shape[1:]
+    rows = []
+    for one in seen:
+        unknown = np.full((one.slices, *width), np.nan)
+        rows.append(one.samples(values.get(one, unknown), mode))
+    return np.concatenate(rows)
 
 
 def _distances(folds: Sequence[Fold]) -> Iterator[tuple[_Seen, Numbers]]:
     for training, held_out in folds:
-        mean, axes = whitening(np.concatenate([one.look for one in training]))
+        look, axes = whitening(np.concatenate([one.look for one in training]))
         for one in held_out:
-            yield one, np.log(np.square((one.look - mean) @ axes).mean(axis=1))
+            yield one, distances(one.look, look, axes)
 
 
 def _scores(folds: Sequence[Fold], facts: Callable[[_Seen], Numbers | None]) -> Iterator[tuple[_Seen, Numbers]]:
@@ -214,17 +239,26 @@ def _leads(scores: Numbers, way: int) -> Numbers:
 
 
 def _found(scores: Numbers, limit: float) -> float:
-    """Share of scans that raise an alarm when given any of the other ways."""
-    return float(np.mean([_leads(scores, way) > limit for way in range(1, scores.shape[1])]))
+    """Share of those that raise an alarm when given any of the other ways."""
+    known = scores[~np.isnan(scores[:, 0])]
+    return float(np.mean([_leads(known, way) > limit for way in range(1, scores.shape[1])]))
 
 
-def _limit(values: dict[str, Numbers], *, slack: float, least: float = -np.inf) -> Limit:
-    """Above all but `ALLOWED` of the values, and at least one; where there are no scans, that of lone slices."""
-    found = {}
-    for mode, each in values.items():
-        ordered = np.sort(each)
-        left_out = min(max(1, round(ALLOWED * len(ordered))), len(ordered) - 1)
-        spread = 1.4826 * float(np.median(np.abs(ordered - np.median(ordered))))
-        found[mode] = max(float(ordered[-1 - left_out]) + slack * spread, least)
-    lone = found.get("lone", found.get("scan", least))
-    return Limit(lone=round(lone, 4), scan=round(found.get("scan", lone), 4))
+def _limits(values: Mapping[Kind, Numbers]) -> dict[Kind, float]:
+    """The lowest limits at which all statistics together raise at most `ALLOWED` false alarms; see `WEIGHT`."""
+    for share in SHARES:
+        limits = {kind: _limit(kind, each, share * WEIGHT[kind]) for kind, each in values.items()}
+        above = np.any([each > limits[kind] for kind, each in values.items()], axis=0)
+        if above.mean() <= ALLOWED:
+            break
+    return limits
+
+
+def _limit(kind: Kind, values: Numbers, share: float) -> float:
+    ordered = np.sort(values[~np.isnan(values)])
+    highest = float(ordered[-1 - min(round(share * len(ordered)), len(ordered) - 1)])
+    if kind in ("order", "turn"):
+        # Below 0 the way that it is given scores best.
+        return round(max(highest, 0.0), 4)
+    spread = 1.4826 * float(np.median(np.abs(ordered - np.median(ordered))))
+    return round(highest + SLACK[kind] * spread, 4)

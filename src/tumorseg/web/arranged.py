@@ -13,6 +13,10 @@ from tumorseg.web.names import NeutralNames, is_hidden, is_zip, shown_name
 from tumorseg.web.problems import Refused
 
 _WORD = re.compile(r"[a-z][a-z0-9_-]*")
+_NUMBER = re.compile(r"_\d+$")
+_BETWEEN = re.compile(r"\s+(?=[A-Za-z][\w-]*=)")
+"""Between two words; names of files may hold blanks."""
+
 _STEP = "give for example pre=0 flair=1 post=2, or flair=*_flair.nii.gz"
 
 
@@ -48,9 +52,17 @@ class Arranged:
     failures: list[tuple[PurePosixPath, int, TumorsegError]] = field(default_factory=list)
 
     def known(self) -> dict[str, str]:
-        """What stands for each file in messages, by its path."""
-        folders = {str(path.parent): "the folder" for path in self.numbers}
-        return {**folders, **{str(path): f"file {number}" for path, number in self.numbers.items()}}
+        """What stands in messages for each file, and for each scan that rooms below name after its files."""
+        found: dict[str, str] = {}
+        for path, number in self.numbers.items():
+            place = path.relative_to(self.folder)
+            stem = path.name.partition(".")[0]
+            for name in (stem, _NUMBER.sub("", stem), place.parent.name):
+                found.setdefault(f"{place.parent.name}/{name}", "the scan")
+            found.setdefault(str(path.parent), "the folder")
+            for name in (str(path), str(place), path.name):
+                found[name] = f"file {number}"
+        return found
 
 
 def arrange(uploads: Sequence[Upload], channels: str, folder: Path, *, max_files: int, max_bytes: int) -> Arranged:
@@ -156,8 +168,8 @@ def _place(found: Sequence[tuple[PurePosixPath, Path]], channels: str, arranged:
 
 def _parsed(channels: str) -> tuple[SequenceChoice, dict[str, int]]:
     """What the words say, in the user's own names: patterns of files, folders, or indices of channels."""
-    words = channels.split()
-    if not words:
+    words = _BETWEEN.split(channels.strip())
+    if words == [""]:
         return NO_CHOICE, {}
     values: dict[str, str] = {}
     for word in words:

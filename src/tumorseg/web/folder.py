@@ -28,7 +28,7 @@ class ServerFolder:
     """
 
     def __init__(self, base: Path | None = None) -> None:
-        parent = Path(base) if base is not None else Path(tempfile.gettempdir())
+        parent = Path(base if base is not None else tempfile.gettempdir()).absolute()
         try:
             parent.mkdir(parents=True, exist_ok=True)
             self.swept = sweep(parent)

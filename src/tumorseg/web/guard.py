@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tumorseg.web.problems import Refused, answer, problem
@@ -73,6 +74,8 @@ class Guard:
             await self._app(scope, receive, sending)
         except Refused as error:
             await answer(error.problem, error.headers)(scope, receive, sending)
+        except ClientDisconnect:
+            logger.debug("a client left before its answer was sent")
         except Exception as error:
             _log_bug(error)
             if not status:

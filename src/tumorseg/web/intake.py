@@ -29,7 +29,7 @@ class Received:
 
     Attributes:
         files: (name as sent, path) of the parts that are files, by the part's name.
-        fields: the other parts.
+        fields: the other parts; what came several times is one text of several lines.
         bytes: of all files.
     """
 
@@ -99,7 +99,9 @@ class _Form:
             self.file.close()
             self.file = None
         else:
-            self.received.fields[self._part] = self._text.decode("utf-8", "replace")
+            text = self._text.decode("utf-8", "replace")
+            said = self.received.fields
+            said[self._part] = f"{said[self._part]}\n{text}" if self._part in said else text
 
     def on_end(self) -> None:
         self.finished = True

@@ -63,7 +63,7 @@ async def models(server: TheServer) -> dict[str, Any]:
     response_class=Response,
     responses={
         200: {"content": {"text/markdown": {"schema": {"type": "string"}}}, "description": "The card"},
-        **documented(400, 401, 404),
+        **documented(400, 401, 404, 422),
     },
     tags=["server"],
 )
@@ -127,9 +127,11 @@ async def page(request: Request, server: TheServer, cookie: TheCookie) -> Respon
 @router.get("/static/{name:path}", include_in_schema=False)
 async def static(request: Request, name: str) -> Response:
     """A file of the page."""
-    folder = static_folder().resolve()
-    path = (folder / name).resolve()
-    if "\0" in name or not path.is_relative_to(folder) or not path.is_file() or path.suffix not in _TYPES:
+    folder = static_folder()
+    # A name is looked up among the files that there are, so that no path is made of it.
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.suffix in _TYPES}
+    path = files.get(name)
+    if path is None:
         raise Refused(404, "there is no such file", next_step="open /")
     response = FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": _CACHED})
     response.set_stat_headers(path.stat())

@@ -2,8 +2,8 @@
 
 import math
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -12,13 +12,19 @@ from starlette.responses import JSONResponse
 from tumorseg.errors import ModelError, OutputError, TumorsegError
 
 MEDIA_TYPE = "application/problem+json"
+SEQUENCES = "urn:tumorseg:sequences"
+_TOKEN = re.compile(r"[^\s'\";,:()=]+")
 _PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?[/\\][^\s'\";,:)]+")
 
 
 class Problem(BaseModel):
     """One error, for people and programs."""
 
-    type: str = Field(default="about:blank", description="Always about:blank: the status says what kind it is.")
+    type: str = Field(
+        default="about:blank",
+        description="about:blank, where the status says what kind it is; or urn:tumorseg:sequences, where it must be "
+        "said which sequence is which.",
+    )
     title: str = Field(description="The status in words.")
     status: int = Field(ge=400, le=599)
     detail: str = Field(description="What is wrong, in one line.")
@@ -53,7 +59,9 @@ class Refused(Exception):
 
 def problem(status: int, detail: str, next_step: str = "") -> Problem:
     """A problem whose title is the status in words."""
-    return Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, next_step=next_step)
+    unassigned = status == HTTPStatus.UNPROCESSABLE_ENTITY and "channels" in f"{detail} {next_step}"
+    kind = SEQUENCES if unassigned else "about:blank"
+    return Problem(type=kind, title=HTTPStatus(status).phrase, status=status, detail=detail, next_step=next_step)
 
 
 def answer(found: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -61,7 +69,7 @@ def answer(found: Problem, headers: dict[str, str] | None = None) -> JSONRespons
     return JSONResponse(found.model_dump(), found.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def of_error(error: TumorsegError, known: dict[str, str]) -> Problem:
+def of_error(error: TumorsegError, known: Mapping[str, str]) -> Problem:
     """What a person did wrong, as a problem.
 
     Args:
@@ -78,16 +86,10 @@ def of_error(error: TumorsegError, known: dict[str, str]) -> Problem:
     return problem(status, without_paths(error.what, known), without_paths(step, known))
 
 
-def without_paths(text: str, known: dict[str, str]) -> str:
+def without_paths(text: str, known: Mapping[str, str]) -> str:
     """A message in which files have neutral names, and no path of this machine is left."""
-    for path in sorted(known, key=len, reverse=True):
-        text = text.replace(path, known[path])
+    text = _TOKEN.sub(lambda found: known.get(found[0], found[0]), text)
     return " ".join(_PATH.sub("a file", text).split())
-
-
-def neutral(paths: dict[Path, int]) -> dict[str, str]:
-    """What stands for each file's path in messages: "file 3"."""
-    return {str(path): f"file {number}" for path, number in paths.items()}
 
 
 DETAILS: dict[int, str] = {

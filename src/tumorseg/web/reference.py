@@ -40,13 +40,19 @@ def keep_references(
     failures = []
     groups: dict[str, list[Path]] = defaultdict(list)
     for path, name in sorted(arranged.names.items()):
-        groups[_bare(name) if len(records) > 1 else ""].append(path)
-    stems = {_bare(PurePosixPath(record["name"])): record for record in records}
-    for stem, paths in groups.items():
-        record = records[0] if len(records) == 1 else stems.get(stem)
+        groups[_key(name) if len(records) > 1 else ""].append(path)
+    owners: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for each in records:
+        for key in each["keys"]:
+            owners[key].append(each)
+    for key, paths in groups.items():
+        candidates = owners.get(key) or owners.get(key.rpartition("/")[2]) or []
+        record = records[0] if len(records) == 1 else candidates[0] if len(candidates) == 1 else None
         shown = str(arranged.names[paths[0]])
         if record is None:
-            failures.append({"file": shown, "reason": "reference: no scan has this name; name it <scan>_mask"})
+            failures.append(
+                {"file": shown, "reason": "reference: not one scan alone has this name; name it <scan>_mask"}
+            )
             continue
         try:
             keep_reference(paths, StoredScan.open(folder / record["id"]))
@@ -182,6 +188,15 @@ def _labels(mask: Mask, classes: int) -> Mask:
 def _number(path: Path) -> int:
     found = _NUMBER.search(path.name)
     return int(found[1]) if found else -1
+
+
+def scan_keys(names: Sequence[PurePosixPath]) -> list[str]:
+    """What a reference of a scan may be named: as its files, with their folder or without it."""
+    return sorted({key for name in names for key in (_key(name), _bare(name))})
+
+
+def _key(name: PurePosixPath) -> str:
+    return f"{name.parent.name.lower()}/{_bare(name)}"
 
 
 def _bare(name: PurePosixPath) -> str:

@@ -1,5 +1,6 @@
 """Addresses of one segmented scan: its numbers, volumes, files, correction and reference."""
 
+import math
 import secrets
 import shutil
 import zlib
@@ -13,7 +14,7 @@ from starlette.responses import FileResponse, StreamingResponse
 
 from tumorseg.web.dependencies import TheJob, TheServer
 from tumorseg.web.downloads import Kind
-from tumorseg.web.intake import receive, receive_raw
+from tumorseg.web.intake import drain, receive, receive_raw
 from tumorseg.web.jobs import Job
 from tumorseg.web.problems import Refused, documented
 from tumorseg.web.schemas import Measured, ScanDetail, Scores
@@ -22,7 +23,7 @@ from tumorseg.web.stored import VOLUMES
 
 router = APIRouter(prefix="/v1/segmentations/{id}/scans/{k}", tags=["scans"])
 
-Volume = Literal["image", "probability", "reference"]
+Volume = Literal["image", "probability", "mask", "edit", "reference"]
 _PART = 2**20
 
 Threshold = Annotated[
@@ -68,7 +69,7 @@ async def show(server: TheServer, job: TheJob, scan: TheScan) -> dict[str, Any]:
     },
 )
 async def volume_of(request: Request, job: TheJob, scan: TheScan, volume: Volume) -> Response:
-    """Pixels as they are shown, probabilities times 255, or the reference's classes."""
+    """Pixels as they are shown, probabilities times 255, or the classes of a mask: the answer, corrected, reference."""
     path = _folder(job, scan) / VOLUMES[volume]
     if not path.is_file():
         raise Refused(404, f"this scan has no {volume}", next_step="send one first")
@@ -78,10 +79,14 @@ async def volume_of(request: Request, job: TheJob, scan: TheScan, volume: Volume
     elif volume == "probability" and len(scan["classes"]) > 1:
         shape.insert(0, len(scan["classes"]))
     headers = {"X-Shape": ",".join(map(str, shape)), "Vary": "Accept-Encoding"}
+    # What is kept as .npy has a header, which is no voxel.
+    start = path.stat().st_size - math.prod(shape)
     if "gzip" not in request.headers.get("accept-encoding", ""):
+        if start:
+            return StreamingResponse(_parts(path, start), media_type="application/octet-stream", headers=headers)
         return FileResponse(path, media_type="application/octet-stream", headers=headers)
     headers["Content-Encoding"] = "gzip"
-    return StreamingResponse(_gzipped(path), media_type="application/octet-stream", headers=headers)
+    return StreamingResponse(_gzipped(path, start), media_type="application/octet-stream", headers=headers)
 
 
 @router.get(
@@ -123,7 +128,12 @@ async def correct(request: Request, server: TheServer, job: TheJob, scan: TheSca
     try:
         await receive_raw(request, body, server.settings, slices * height * width)
         async with job.changing:
-            return await server.small_task({"do": "edit", "body": str(body), **_place(job, scan)})
+            found = await server.small_task({"do": "edit", "body": str(body), **_place(job, scan)})
+            scan["edited"] = True
+            return found
+    except Refused:
+        await drain(request)
+        raise
     finally:
         body.unlink(missing_ok=True)
 
@@ -133,6 +143,7 @@ async def uncorrect(job: TheJob, scan: TheScan) -> Response:
     """Forget the corrected mask."""
     async with job.changing:
         (_folder(job, scan) / "edit.npy").unlink(missing_ok=True)
+        scan["edited"] = False
     return Response(status_code=204)
 
 
@@ -176,6 +187,9 @@ async def refer(request: Request, server: TheServer, job: TheJob, scan: TheScan)
         async with job.changing:
             found = await server.small_task(task)
             scan["has_reference"] = True
+    except Refused:
+        await drain(request)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return found
@@ -199,10 +213,16 @@ def _place(job: Job, scan: dict[str, Any]) -> dict[str, str]:
     return {"folder": str(job.folder), "scan": f"scan-{scan['index']}"}
 
 
-def _gzipped(path: Path) -> Iterator[bytes]:
-    packer = zlib.compressobj(1, wbits=31)
+def _parts(path: Path, start: int) -> Iterator[bytes]:
     with open(path, "rb") as file:
+        file.seek(start)
         while part := file.read(_PART):
-            if packed := packer.compress(part):
-                yield packed
+            yield part
+
+
+def _gzipped(path: Path, start: int) -> Iterator[bytes]:
+    packer = zlib.compressobj(1, wbits=31)
+    for part in _parts(path, start):
+        if packed := packer.compress(part):
+            yield packed
     yield packer.flush()

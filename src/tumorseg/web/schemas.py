@@ -56,6 +56,8 @@ class ScanSummary(Sent):
     downloads: list[Kind]
     format: str = Field(alias="format_name", serialization_alias="format", description="Of its files.")
     has_reference: bool
+    edited: bool = Field(description="Whether a corrected mask is kept.")
+    postprocessing: dict[str, Any] = Field(description="What follows the threshold; see model.json.")
 
 
 class Slices(Sent):

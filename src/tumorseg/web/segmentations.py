@@ -5,6 +5,7 @@ import contextlib
 import math
 import secrets
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,8 +99,10 @@ async def begin(request: Request, server: TheServer, cookie: TheCookie) -> Respo
     try:
         job, wait = await _received(request, server, session, folder)
         await server.submit(job, session)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, Refused) and error.problem.status != HTTPStatus.GATEWAY_TIMEOUT:
+            await drain(request)
         raise
     finally:
         session.uploading -= 1

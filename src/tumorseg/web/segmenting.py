@@ -20,10 +20,10 @@ from tumorseg.inference.sequence_choice import refuse_useless
 from tumorseg.scan import Scan, Segmentation
 from tumorseg.web.arranged import Arranged, Upload, arrange
 from tumorseg.web.problems import Refused, without_paths
-from tumorseg.web.reference import keep_references
+from tumorseg.web.reference import keep_references, scan_keys
 from tumorseg.web.stored import FINE, IMAGE, MASK, PROBABILITY, finite, write_array, write_raw, write_record
 
-WHITE = 99.5
+WHITE = 99.95
 """Percentile of a channel that is shown as white."""
 
 _SAMPLE = 2_000_000
@@ -179,7 +179,7 @@ def _sizes(listing: Listing) -> tuple[int, int]:
 
 def _failure(path: Path, reason: str, arranged: Arranged, known: Mapping[str, str]) -> dict[str, str]:
     name = arranged.names.get(path)
-    return {"file": str(name) if name is not None else "", "reason": without_paths(reason, dict(known))}
+    return {"file": str(name) if name is not None else "", "reason": without_paths(reason, known)}
 
 
 def _alone(failures: Sequence[Mapping[str, str]]) -> Refused:
@@ -248,6 +248,7 @@ def _record(
         "index": index,
         "id": f"scan-{index}",
         "name": _shown(own, f"scan {index}"),
+        "keys": scan_keys(own),
         "files": len(entry.sources),
         "format": next(iter(entry.format.suffixes)).lstrip("."),
         "format_name": entry.format.name,
@@ -278,12 +279,13 @@ def _record(
         "affine": None if geometry is None else geometry.affine.tolist(),
         "frame_of_reference": "" if geometry is None else geometry.frame_of_reference,
         "has_reference": False,
+        "edited": False,
     }
 
 
 PRIVATE = (
     "id", "sources", "grid", "sequences", "indices", "slice_numbers", "targets", "affine", "frame_of_reference",
-    "format", "postprocessing", "model_channels",
+    "format", "model_channels", "keys",
 )  # fmt: skip
 """What of a record stays on the server."""
 
@@ -295,7 +297,7 @@ def _public(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _for_the_page(text: str, known: Mapping[str, str]) -> str:
-    return without_paths(text, dict(known)).replace("with --channels", "by assigning the sequences")
+    return without_paths(text, known).replace("with --channels", "by assigning the sequences")
 
 
 def _shown(own: Sequence[Any], otherwise: str) -> str:

@@ -13,8 +13,8 @@ from tumorseg.inference.catalogue import DEFAULT_MODEL, find_model, model_names,
 from tumorseg.inference.installed import Installed, describe_model
 from tumorseg.inference.model import read_model
 from tumorseg.web.folder import ServerFolder
-from tumorseg.web.jobs import Job, JobQueue
-from tumorseg.web.problems import Refused
+from tumorseg.web.jobs import Job, JobQueue, Status
+from tumorseg.web.problems import Problem, Refused
 from tumorseg.web.processes import Cancelled, WorkerProcess
 from tumorseg.web.sessions import Session, Sessions
 from tumorseg.web.settings import ServeSettings
@@ -199,30 +199,32 @@ class Server:
         def advance(done: int, total: int) -> None:
             job.done, job.total = done, total
 
+        status: Status = "failed"
+        error: Problem | None = None
         try:
             result = await worker.run(
                 job.task, seconds=self.settings.max_seconds, cancelled=job.cancelled, advance=advance
             )
             job.scans, job.failures = result["scans"], result["failures"]
-            job.total = sum(scan["shape"][0] for scan in job.scans)
-            job.done = job.total
+            job.done = job.total = sum(scan["shape"][0] for scan in job.scans)
             job.bytes = await asyncio.to_thread(_size, job.folder)
-            job.end("done")
+            status = "done"
         except Cancelled:
-            job.end("cancelled")
-        except Refused as error:
-            job.end("failed", error.problem)
+            status = "cancelled"
+        except Refused as refused:
+            error = refused.problem
         except asyncio.CancelledError:
             job.end("failed", ending().problem)
             raise
         finally:
             self.queue.running -= 1
-            seconds = time.monotonic() - started
-            self.queue.took(seconds)
-            self.telemetry.ended(job.status, seconds, sum(scan["shape"][0] for scan in job.scans))
-            if not job.scans:
-                await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
-                job.bytes = 0
+        if status != "done":
+            await asyncio.to_thread(shutil.rmtree, job.folder, ignore_errors=True)
+            job.bytes = 0
+        seconds = time.monotonic() - started
+        self.queue.took(seconds)
+        self.telemetry.ended(status, seconds, job.done if status == "done" else 0)
+        job.end(status, error)
 
     async def _sweep(self) -> None:
         while True:
@@ -258,7 +260,8 @@ def _offered(settings: ServeSettings) -> dict[str, Installed]:
         places = [models_folder() / name for name in names]
     found: dict[str, Installed] = {}
     for place in places:
-        described = describe_model(read_model(find_model(place)))
+        # Workers run in another folder.
+        described = describe_model(read_model(find_model(place).resolve()))
         if described.name in found:
             raise ModelError(f"two models are named '{described.name}'", next_step="offer one of them")
         found[described.name] = described

@@ -1,6 +1,7 @@
 """Running the application until it is asked to end."""
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -44,6 +45,7 @@ def serve(settings: ServeSettings, said: Callable[[str], None]) -> None:
         OutputError: the address cannot be had, or the private folder cannot be made.
         ModelError: a model that is to be offered is none.
     """
+    os.umask(0o077)
     listening = _listen(settings)
     try:
         app = create_app(settings)

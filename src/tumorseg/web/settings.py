@@ -1,11 +1,18 @@
 """What a server is told when it starts: where it listens, whom it answers, and what it bears."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 MIB = 2**20
+MOST_WORKERS = 4
+
+
+def usual_workers() -> int:
+    """Worker processes where nobody says how many."""
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
 class ServeSettings(BaseModel):
@@ -31,7 +38,8 @@ class ServeSettings(BaseModel):
         max_stored_bytes: of all sessions together.
         memory_bytes: of one worker process.
         queue_length: jobs that wait; further ones are refused for now.
-        workers: processes that compute.
+        workers: processes that compute: as many as cores, at most 4, since a lone slice occupies one core, while a
+            volume spreads over those that are free.
         idle_minutes: after which a session and all that is in it goes.
         shutdown_seconds: that running jobs are given when the server is asked to end.
     """
@@ -56,9 +64,9 @@ class ServeSettings(BaseModel):
     max_jobs: int = Field(default=200, ge=1)
     max_sessions: int = Field(default=1000, ge=1)
     max_stored_bytes: int = Field(default=16 * 1024 * MIB, ge=1)
-    memory_bytes: int = Field(default=6 * 1024 * MIB, ge=256 * MIB)
+    memory_bytes: int = Field(default=4 * 1024 * MIB, ge=256 * MIB)
     queue_length: int = Field(default=8, ge=1)
-    workers: int = Field(default=1, ge=1, le=64)
+    workers: int = Field(default_factory=usual_workers, ge=1, le=64)
     idle_minutes: float = Field(default=15.0, gt=0)
     shutdown_seconds: float = Field(default=10.0, ge=0)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RECORD = "record.json"
 IMAGE, PROBABILITY, REFERENCE = "image.u8", "probability.u8", "reference.u8"
 FINE, MASK, EDIT = "probability.npy", "mask.npy", "edit.npy"
-VOLUMES = {"image": IMAGE, "probability": PROBABILITY, "reference": REFERENCE}
+VOLUMES = {"image": IMAGE, "probability": PROBABILITY, "reference": REFERENCE, "mask": MASK, "edit": EDIT}
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,20 @@ Whatever libraries print goes nowhere, since it may name patients.
 """
 
 import ctypes
+import gc
 import json
 import logging
 import os
 import queue
 import resource
+import shutil
 import sys
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +26,9 @@ from tumorseg.errors import TumorsegError
 from tumorseg.web.problems import Problem, Refused, of_error, problem
 
 OPEN_FILES = 4096
-_TRIM_ABOVE = 64 * 2**20
+_SLACK = 64 * 2**20
+"""Growth from which on it is worth the time to give memory back."""
+
 _READING = ("segment", "reference")
 """Tasks that read what users sent, where the unforeseen is the file's fault before it is ours."""
 
@@ -57,12 +62,14 @@ class Worker:
         """Work until nobody is left to work for."""
         threading.Thread(target=self._listen, daemon=True).start()
         self._say(event="ready")
+        self._least = _size()
         while True:
             task = self._tasks.get()
-            self._cancelled.clear()
             self._deadline = time.monotonic() + float(task.get("seconds") or 1e9)
             self._say(**self._result(task))
-            _give_memory_back()
+            if _size() > self._least + _SLACK:
+                _give_memory_back()
+                self._least = _size()
 
     def _listen(self) -> None:
         """Read tasks and cancellations; a parent that has gone, however it went, ends this process."""
@@ -71,6 +78,7 @@ class Worker:
             if message.get("cancel"):
                 self._cancelled.set()
             else:
+                self._cancelled.clear()
                 self._tasks.put(message)
         os._exit(0)
 
@@ -98,6 +106,8 @@ class Worker:
         except RecursionError:
             return _refusal(problem(422, "a file is nested without end", "export it again"))
         except Exception as error:
+            if not Path(task["folder"]).exists():
+                return _refusal(problem(404, "this was deleted meanwhile", "send the scan again"))
             frames = traceback.extract_tb(error.__traceback__)
             where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
             reads = task.get("do") in _READING
@@ -191,35 +201,31 @@ def _refusal(found: Problem) -> dict[str, Any]:
     return {"event": "problem", "problem": found.model_dump()}
 
 
-class _temporary_files:  # noqa: N801 - used as a statement
+@contextmanager
+def _temporary_files(folder: Path) -> Iterator[None]:
     """Temporary files of a task lie in its own folder, and go with it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._place = folder / "temporary"
-
-    def __enter__(self) -> None:
-        import shutil
-
-        shutil.rmtree(self._place, ignore_errors=True)
-        self._place.mkdir(mode=0o700, parents=True)
-        tempfile.tempdir = str(self._place)
-
-    def __exit__(self, *_: object) -> None:
-        import shutil
-
+    place = folder / "temporary"
+    place.mkdir(mode=0o700, exist_ok=True)
+    tempfile.tempdir = str(place)
+    try:
+        yield
+    finally:
         tempfile.tempdir = None
-        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _size() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _give_memory_back() -> None:
     """Return freed memory to the system, so that one large scan does not mark the process for ever."""
-    import gc
-
     gc.collect()
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(_TRIM_ABOVE)
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):
-        return
+        return  # another C library keeps its own house
 
 
 def _limit(memory: int) -> None:

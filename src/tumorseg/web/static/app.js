@@ -145,6 +145,7 @@ async function start() {
   startKeys();
   startIntake(submit);
   rove(document.querySelector(".tabs"), "[role=tab]");
+  rove(document.querySelector(".viewer-tools"), "button");
   byId("tab-slice").addEventListener("click", () => showTab("slice"));
   byId("tab-montage").addEventListener("click", () => showTab("montage"));
   byId("open-table").addEventListener("click", openTable);

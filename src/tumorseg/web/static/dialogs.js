@@ -35,8 +35,10 @@ function show(title, build, wide) {
     );
     dialog.setAttribute("aria-labelledby", "dialog-title");
     dialog.addEventListener("close", () => { dialog.replaceChildren(); resolve(value); }, { once: true });
-    dialog.onclick = (event) => event.target === dialog && close(null);
+    dialog.onclick = (event) => {
+      if (event.target === dialog) close(null);
+    };
     dialog.showModal();
-    dialog.querySelector("[autofocus]")?.focus();
+    (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".dialog-body :is(select, input, button, [tabindex])"))?.focus({ preventScroll: true });
   });
 }

@@ -1,14 +1,15 @@
 /** The list of this session's scans: uploads, work in progress, answers. */
 
 import { byId, element, say } from "./element.js";
-import { complain, sentence, withdraw } from "./notices.js";
+import { complain, notice, sentence, withdraw } from "./notices.js";
 import { ask, askJson, download } from "./server.js";
 import { on, state, tell } from "./state.js";
-import { atHand, onJob, resubmit, retry, stop, submitExample, uploads } from "./uploads.js";
+import { atHand, mayBeOne, nameOfJob, onJob, resubmit, retry, stop, submitExample, uploads } from "./uploads.js";
 import { capital, count, fixed, whole } from "./words.js";
 
 const FAST = 500;
 const SLOW = 2000;
+const IN_USE = 60_000;
 const SHOWN_SCANS = 6;
 const BATCH = 4;
 
@@ -37,9 +38,13 @@ export async function startJobs(openScan, showTable) {
     arrived();
   });
   other.addEventListener("message", refresh);
-  // An abandoned page asks for nothing, so that its scans are removed in time.
+  // An abandoned page asks for nothing, so that its scans are removed in time; one that is used keeps them.
   for (const name of ["focus", "pageshow"]) addEventListener(name, () => Date.now() - asked > SLOW && refresh());
+  for (const name of ["pointerdown", "keydown", "wheel"]) {
+    addEventListener(name, () => Date.now() - asked > IN_USE && state.jobs.length && refresh(), { passive: true, capture: true });
+  }
   on("jobs", show);
+  on("saved", refresh);
   setInterval(() => { if (uploads.some(({ status }) => status === "busy")) show(); }, 1000);
   await refresh();
 }
@@ -77,6 +82,9 @@ function arrived() {
     other.postMessage("jobs");
     report(job);
   }
+  if (state.scan && !state.jobs.some(({ id }) => id === state.scan.job)) {
+    notice("This scan is no longer on the server.", { next: "You can go on looking at it; to save or download, drop it again.", key: "gone" });
+  }
   tell("jobs");
 }
 
@@ -101,6 +109,7 @@ function show() {
   if (items.length !== list.children.length || items.some((item, place) => list.children[place] !== item)) keepFocus(list, () => list.replaceChildren(...items));
   byId("open-table").hidden = !state.jobs.some(({ scans }) => scans?.length);
   document.body.classList.toggle("empty", !items.length);
+  showBusy();
 }
 
 /** A list that is drawn anew keeps the focus on the button of the same name. */
@@ -137,21 +146,40 @@ function jobItem(job) {
 }
 
 function waitingItem(job) {
-  const { done = 0, total = 0, unit = "" } = job.progress ?? {};
-  const before = Math.max(0, (job.position ?? 0) - 1);
-  const words = job.status === "queued"
-    ? before > 0 ? `Waiting; ${count(before, "upload")} before it` : "Waiting"
-    : total ? `Segmenting, ${whole(done)} of ${whole(total)} ${unit}` : "Reading the files";
+  const [words, share] = howFar(job);
   return element("li", { class: `job ${job.status}` },
+    element("p", { class: "job-name" }, nameOfJob(job)),
     element("p", { class: "job-state" }, words),
-    progress(job.status === "running" && total ? done / total : null, words),
+    progress(share, words),
     element("p", { class: "job-buttons" }, element("button", { type: "button", class: "quiet small", onclick: () => remove(job) }, "Cancel")));
+}
+
+/** In words how far a job is, and its share where that is known. */
+function howFar({ status, progress: { done, total, unit }, position }) {
+  const before = Math.max(0, position - 1);
+  if (status === "queued") return [before ? `Waiting; ${count(before, "upload")} before it` : "Waiting", null];
+  return total ? [`Segmenting, ${whole(done)} of ${whole(total)} ${unit}`, done / total] : ["Reading the files", null];
+}
+
+/** The same, large, where nothing else is in sight. */
+function showBusy() {
+  const upload = uploads.find(({ status }) => status === "sending");
+  const job = state.jobs.find(active);
+  byId("busy").hidden = !upload && !job;
+  byId("hello").hidden = Boolean(upload || job);
+  if (!upload && !job) return;
+  const [words, share] = upload ? [`Sending ${upload.name}`, upload.share < 1 ? upload.share : null] : howFar(job);
+  byId("busy").firstElementChild.textContent = words;
+  const bar = byId("busy").lastElementChild;
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
 }
 
 function failedItem(job) {
   const problem = job.status === "cancelled" ? { detail: "Cancelled", next_step: "" } : job.error ?? { detail: "This could not be segmented" };
   const namesHelp = /--channels|sequence|channels/.test(`${problem.type ?? ""} ${problem.detail} ${problem.next_step}`);
   return element("li", { class: `job ${job.status}` },
+    element("p", { class: "job-name" }, nameOfJob(job)),
     complaint(problem),
     element("p", { class: "job-buttons" },
       namesHelp && atHand(job) && element("button", { type: "button", class: "small", onclick: async () => (await resubmit(job, { ask: true })) && remove(job) }, "Name the sequences"),
@@ -165,11 +193,11 @@ function doneItem(job, here) {
   return element("li", { class: "job done" },
     ...shown.map((scan) => scanButton(job, scan, here)),
     shown.length < scans.length && element("button", { type: "button", class: "quiet small", onclick: openTable }, `${count(scans.length - shown.length, "more scan")}: see the table`),
-    ...(job.failures ?? []).slice(0, 3).map(({ file, reason }) => element("p", { class: "job-failure" }, sentence(reason.startsWith(file) || !file ? reason : `${file}: ${reason}`))),
+    ...(job.failures ?? []).slice(0, 3).map(({ file, reason }) => element("p", { class: "job-failure" }, file && `${file}: `, sentence(reason))),
     (job.failures?.length ?? 0) > 3 && element("p", { class: "job-failure" }, `${count(job.failures.length - 3, "more file")} could not be read.`),
     element("p", { class: "job-buttons" },
       element("button", { type: "button", class: "quiet small", onclick: (event) => results(job, event.target) }, "Results ZIP"),
-      scans.length > 1 && atHand(job) && element("button", { type: "button", class: "quiet small", onclick: () => resubmit(job, { ask: true }) }, "These are sequences of one"),
+      scans.length > 1 && mayBeOne(job) && element("button", { type: "button", class: "quiet small", onclick: () => resubmit(job, { ask: true }) }, "These are sequences of one"),
       element("button", { type: "button", class: "quiet small", "aria-label": `Remove ${scans[0]?.name ?? "this upload"} from the server`, onclick: () => remove(job) }, "Remove")));
 }
 

@@ -52,7 +52,7 @@ function table(lines) {
   const ruled = rows[1]?.every((cell) => /^:?-+:?$/.test(cell));
   const cells = (row, tag) => element("tr", {}, ...row.map((cell) => element(tag, tag === "th" ? { scope: "col" } : {}, ...inline(cell))));
   return element("div", { class: "scroll", tabindex: 0 }, element("table", {},
-    ruled && element("thead", {}, cells(rows[0], "th")),
+    ruled && rows[0].some(Boolean) && element("thead", {}, cells(rows[0], "th")),
     element("tbody", {}, ...rows.slice(ruled ? 2 : 0).map((row) => cells(row, "td")))));
 }
 

@@ -86,7 +86,7 @@ function showThreshold(scan) {
       : `The model’s own is ${fixed(scan.ownThreshold, 2)}${cleaned(scan) ? "; the cleaning that follows it is left out here" : ""}.`;
 }
 
-const cleaned = (scan) => Object.values(scan.summary.cleaning ?? {}).some(Boolean);
+const cleaned = (scan) => Object.values(scan.summary.postprocessing).some(Boolean);
 
 function showWarnings() {
   const { scan } = state;

@@ -21,7 +21,7 @@ export class Scan {
     this.channels = image.length / (this.slices * this.area);
     this.classes = summary.classes;
     [this.tumour, this.winner] = anyClass(probability, this.classes.length);
-    this.answer = mask ??= this.tumour.map((value) => (value > Math.floor(summary.threshold * 255) ? 1 : 0));
+    this.answer = mask;
     this.reference = reference;
     this.edit = edit;
     this.unsaved = false;
@@ -166,7 +166,7 @@ export async function fetchScan(job, index, { onProgress, signal }) {
         done[name] = share * size;
         onProgress(Object.values(done).reduce((sum, part) => sum + part, 0) / total);
       };
-      volumes[name] = await askBytes(`${path}/volume/${name}`, { size, onProgress: report, signal }).catch((e) => { if (name === "mask") return null; throw e; });
+      volumes[name] = await askBytes(`${path}/volume/${name}`, { size, onProgress: report, signal });
     }),
   );
   return new Scan(job, summary, volumes);

@@ -60,7 +60,8 @@ export function askForSequences({ wanted, found = [], channels = 0, separate = f
       ? element("input", { name, placeholder: `*_${name}.nii.gz` })
       : element("select", { name }, new Option("none", ""), ...choices.map(([value, words]) => new Option(words, value)));
     field.value = free ? "" : start(name, index);
-    return element("label", { class: "stack" }, sequence(name), field);
+    field.id = `sequence-${name}`;
+    return element("div", { class: "stack" }, element("label", { for: field.id }, sequence(name)), field);
   });
   return openDialog("Which sequence is which?", (close) => {
     const complaint = element("p", { class: "complaint", role: "alert" });

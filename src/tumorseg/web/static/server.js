@@ -22,29 +22,30 @@ const OFFLINE = {
   next_step: "Check that tumorseg serve still runs and that you are connected.",
 };
 
+const GONE = {
+  detail: "This scan is no longer on the server; uploads are removed after some idle minutes",
+  next_step: "Drop it again.",
+};
+
 function headers(more = {}) {
   const token = sessionStorage.getItem(TOKEN);
   return token ? { Authorization: `Bearer ${token}`, ...more } : more;
 }
 
-async function asProblem(response) {
+async function asProblem(path, response) {
   let body = {};
   try {
     body = await response.json();
   } catch {
     body = { detail: `The server answered ${response.status}` };
   }
-  return problemOf(response.status, body, response.headers.get("Retry-After"));
+  return problemOf(path, response.status, body, response.headers.get("Retry-After"));
 }
 
-function problemOf(status, body, retryAfter) {
-  const known = {
-    404: "This scan is no longer on the server; uploads are removed after some idle minutes.",
-    410: "This scan is no longer on the server; uploads are removed after some idle minutes.",
-  };
-  const detail = status === 404 || status === 410 ? known[status] : body.detail || body.title;
-  const next_step = status === 404 || status === 410 ? "Drop it again." : body.next_step;
-  return new Problem({ ...body, status, detail, next_step, retryAfter: retryAfter ? Number(retryAfter) || null : null });
+function problemOf(path, status, body, retryAfter) {
+  const gone = (status === 404 || status === 410) && path.startsWith("/v1/segmentations/");
+  const said = gone ? { ...body, ...GONE } : body;
+  return new Problem({ ...said, status, detail: said.detail || said.title, retryAfter: Number(retryAfter) || null });
 }
 
 /**
@@ -65,7 +66,7 @@ export async function ask(path, options = {}) {
       throw new Problem(OFFLINE);
     }
     if (response.ok) return response;
-    if (response.status !== 401) throw await asProblem(response);
+    if (response.status !== 401) throw await asProblem(path, response);
     await newToken();
   }
 }
@@ -127,7 +128,7 @@ export async function send(path, form, options = {}) {
   for (;;) {
     const [status, body, retryAfter] = await transfer(path, form, options);
     if (status >= 200 && status < 300) return body;
-    if (status !== 401) throw problemOf(status, body, retryAfter);
+    if (status !== 401) throw problemOf(path, status, body, retryAfter);
     await newToken();
   }
 }

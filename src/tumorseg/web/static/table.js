@@ -50,6 +50,7 @@ function rowsOf(jobs) {
     job,
     index: scan.index,
     name: scan.name,
+    edited: scan.edited,
     slices: scan.shape[0],
     volume: scan.tumour_volume_ml ?? null,
     voxels: scan.tumour_voxels,
@@ -79,8 +80,9 @@ function heading({ key, title, number }) {
 
 function tableRow(row) {
   return element("tr", {}, ...COLUMNS.map(({ key, number, text }) => key === "name"
-    ? element("th", { scope: "row" }, element("button", { type: "button", class: "link", onclick: () => open(row.job, row.index) }, text(row)))
-    : element("td", { class: number ? "number" : "words" }, text(row))));
+    ? element("th", { scope: "row" }, element("button", { type: "button", class: "link", onclick: () => open(row.job, row.index) }, text(row)),
+      row.edited && element("small", {}, " corrected; the numbers are the model’s"))
+    : element("td", { class: number ? "number" : "words", title: number ? null : text(row) }, text(row))));
 }
 
 function failures(jobs) {

@@ -41,8 +41,14 @@ export function submitExample(name, title) {
   start({ example: name, title, scans: [], masks: [], channels: [], model: state.model });
 }
 
+/** What the person who sent a job calls it; another tab only knows how much it is. */
+export const nameOfJob = (job) => sent.get(job.id)?.name ?? (job.scans?.length ? job.scans[0].name : count(job.files, "file"));
+
 /** Whether the files of a job are still at hand. */
 export const atHand = (job) => sent.has(job.id);
+
+/** Whether the scans of a job may be the sequences of one. */
+export const mayBeOne = (job) => sent.has(job.id) && candidates(sent.get(job.id).scans.map(({ path }) => path)).length > 1;
 
 /** Send the files of a job again, with the sequences named. */
 export async function resubmit(job, { ask = false } = {}) {
@@ -76,9 +82,9 @@ export function retry(upload) {
 }
 
 function start(content) {
-  const { scans, title } = content;
   last += 1;
-  const upload = { id: `upload-${last}`, content, name: title ?? nameOf(scans), share: 0, status: "sending", problem: null };
+  content.name = content.title ?? nameOf(content.scans);
+  const upload = { id: `upload-${last}`, content, name: content.name, share: 0, status: "sending", problem: null };
   uploads.unshift(upload);
   run(upload);
 }
