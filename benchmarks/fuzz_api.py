@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 
 CHECKS = (
     "not_a_server_error",
@@ -43,7 +43,7 @@ def main() -> int:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
-            while httpx.get(f"{address}/readyz").status_code != 200:
+            while httpx2.get(f"{address}/readyz").status_code != 200:
                 time.sleep(0.1)
             schemathesis = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{address}/openapi.json"]
             options = ["--max-examples", str(arguments.examples), "--checks", ",".join(CHECKS)]
@@ -51,7 +51,7 @@ def main() -> int:
             return subprocess.run([*schemathesis, *options], cwd=name).returncode
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(300)
 
 
 if __name__ == "__main__":

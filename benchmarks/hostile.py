@@ -12,6 +12,7 @@ server went, or its memory stayed more than 20 % above its level after the first
 import argparse
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -68,7 +69,7 @@ class Built:
             found = self._builders[name](home)
         except (OSError, RuntimeError):
             return []
-        paths = [found] if found.is_file() else sorted(found.rglob("*")) if found.is_dir() else []
+        paths = [found] if os.path.isfile(found) else sorted(found.rglob("*")) if os.path.isdir(found) else []
         files = [path for path in paths if path.is_file() and not path.is_symlink()]
         return [(path.name, path.read_bytes()) for path in files if path.stat().st_size < LIMIT][:50]
 
@@ -117,7 +118,7 @@ def lying_zip(draw: random.Random, name: str, content: bytes) -> bytes:
     return bytes(packed[: draw.randrange(len(packed))]) if draw.random() < 0.2 else bytes(packed)
 
 
-def attack(client: httpx.Client, draw: random.Random, files: list[tuple[str, bytes]]) -> tuple[str, list[str]]:
+def attack(client: httpx2.Client, draw: random.Random, files: list[tuple[str, bytes]]) -> tuple[str, list[str]]:
     """Send one upload, look at all that is answered, and delete it: what became of it, and what is wrong with that."""
     parts = [("file", part) for part in files]
     if draw.random() < 0.1:
@@ -141,7 +142,7 @@ def attack(client: httpx.Client, draw: random.Random, files: list[tuple[str, byt
     return state, wrong
 
 
-def refusal(answer: httpx.Response) -> list[str]:
+def refusal(answer: httpx2.Response) -> list[str]:
     """What is wrong with an answer."""
     kind = answer.headers.get("content-type", "")
     wrong = []
@@ -176,7 +177,7 @@ def main() -> int:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
-            with httpx.Client(base_url=address, timeout=120) as client:
+            with httpx2.Client(base_url=address, timeout=120) as client:
                 while client.get("/readyz").status_code != 200:
                     time.sleep(0.1)
                 for index in range(arguments.uploads):
@@ -197,7 +198,7 @@ def main() -> int:
                 left = [path.name for path in (folder / "server").rglob("*") if path.is_file() and path.name != "lock"]
         finally:
             process.terminate()
-            code = process.wait(60)
+            code = process.wait(300)
         log.seek(0)
         said = log.read()
         after = [path.name for path in (folder / "server").iterdir()]

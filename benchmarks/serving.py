@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 
 P95_SECONDS = 1.5
@@ -62,14 +62,14 @@ class Client:
         self._address, self._contents, self._end, self._next = address, contents, end, first
 
     def run(self) -> None:
-        with httpx.Client(base_url=self._address, timeout=120) as client:
+        with httpx2.Client(base_url=self._address, timeout=120) as client:
             while time.monotonic() < self._end:
                 try:
                     self._once(client)
-                except httpx.HTTPError as error:
+                except httpx2.HTTPError as error:
                     self.errors.append(type(error).__name__)
 
-    def _once(self, client: httpx.Client) -> None:
+    def _once(self, client: httpx2.Client) -> None:
         content = self._contents[self._next % len(self._contents)]
         self._next += 1
         started = time.monotonic()
@@ -151,13 +151,13 @@ def main() -> int:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
-            while httpx.get(f"{address}/readyz").status_code != 200:
+            while httpx2.get(f"{address}/readyz").status_code != 200:
                 time.sleep(0.1)
             contents = [image.read_bytes() for image in images]
             found = load(address, process.pid, contents, arguments.clients, arguments.seconds)
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(300)
         left = [str(path) for path in (folder / "server").rglob("*")]
     found |= {"command_line_per_second": alone, "share": found["per_second"] / alone, "files_left": left}
     kept = {

@@ -98,6 +98,11 @@ def test_a_lone_slice_of_a_turned_scan_is_found_too(usual: Usual, fresh: list[ND
     assert codes(np.rot90(middle, 1, axes=(1, 2)), usual) == ["turned"]
 
 
+def test_what_was_learned_of_other_channels_is_refused(usual: Usual, fresh: list[NDArray[np.uint8]]) -> None:
+    with pytest.raises(ModelError, match="other channels"):
+        input_cautions(fresh[0][..., :2], usual, CHANNELS[:2])
+
+
 def test_few_patients_teach_nothing() -> None:
     assert learn_usual([scan_of(index, slices=1) for index in range(2)], CHANNELS) is None
 

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture
-def person(server: Serving) -> Iterator[httpx.Client]:
+def person(server: Serving) -> Iterator[httpx2.Client]:
     with server.person() as client:
         yield client
 
@@ -57,14 +57,14 @@ def tiff_files(count: int = 4) -> list[tuple[str, bytes]]:
     return files[::-1]
 
 
-def volume(person: httpx.Client, job: str, which: str, scan: int = 1) -> np.ndarray:
+def volume(person: httpx2.Client, job: str, which: str, scan: int = 1) -> np.ndarray:
     answer = person.get(f"/v1/segmentations/{job}/scans/{scan}/volume/{which}")
     assert answer.status_code == 200
     shape = tuple(map(int, answer.headers["x-shape"].split(",")))
     return np.frombuffer(answer.content, np.uint8).reshape(shape)
 
 
-def test_a_slice_is_segmented_while_the_client_waits(person: httpx.Client) -> None:
+def test_a_slice_is_segmented_while_the_client_waits(person: httpx2.Client) -> None:
     job = send(person)
     (scan,) = job["scans"]
     assert job["status"] == "done" and job["error"] is None and job["failures"] == []
@@ -74,7 +74,7 @@ def test_a_slice_is_segmented_while_the_client_waits(person: httpx.Client) -> No
     assert [warning["code"] for warning in scan["warnings"]] == ["assumed", "missing"]
 
 
-def test_without_waiting_the_answer_names_where_to_ask(person: httpx.Client) -> None:
+def test_without_waiting_the_answer_names_where_to_ask(person: httpx2.Client) -> None:
     answer = person.post("/v1/segmentations", files={"file": ("scan.png", png())})
     assert answer.status_code == 202
     wait_for(lambda: person.get(answer.headers["location"]).json()["status"] == "done")
@@ -82,7 +82,7 @@ def test_without_waiting_the_answer_names_where_to_ask(person: httpx.Client) -> 
     assert [job["id"] for job in listed] == [answer.json()["id"]]
 
 
-def test_numbered_slices_of_a_dropped_folder_are_one_scan(person: httpx.Client) -> None:
+def test_numbered_slices_of_a_dropped_folder_are_one_scan(person: httpx2.Client) -> None:
     job = send(person, *tiff_files())
     (scan,) = job["scans"]
     assert scan["name"] == "case" and scan["shape"] == [4, SIZE, SIZE] and job["files"] == 4
@@ -92,7 +92,7 @@ def test_numbered_slices_of_a_dropped_folder_are_one_scan(person: httpx.Client) 
     assert detail["measurements"]["tumour_voxels"] == expected(4).sum()
 
 
-def test_volumes_are_the_bytes_that_their_shape_says(person: httpx.Client) -> None:
+def test_volumes_are_the_bytes_that_their_shape_says(person: httpx2.Client) -> None:
     job = send(person, *tiff_files())
     image, probability = volume(person, job["id"], "image"), volume(person, job["id"], "probability")
     assert image.shape == (4, SIZE, SIZE, 1) and probability.shape == (4, SIZE, SIZE)
@@ -102,7 +102,7 @@ def test_volumes_are_the_bytes_that_their_shape_says(person: httpx.Client) -> No
     assert "content-encoding" not in plain.headers and plain.content == image.tobytes()
 
 
-def test_a_dicom_study_comes_back_as_a_segmentation_of_its_images(person: httpx.Client, tmp_path: Path) -> None:
+def test_a_dicom_study_comes_back_as_a_segmentation_of_its_images(person: httpx2.Client, tmp_path: Path) -> None:
     job = send(person, ("study.zip", dicom_zip(tmp_path)))
     (scan,) = job["scans"]
     assert scan["spacing"] == [4.0, 1.0, 1.0] and "dicom-seg" in scan["downloads"]
@@ -114,7 +114,7 @@ def test_a_dicom_study_comes_back_as_a_segmentation_of_its_images(person: httpx.
     assert np.count_nonzero(written.pixel_array) == expected(4).sum()
 
 
-def test_a_nifti_mask_lies_where_its_scan_does(person: httpx.Client, tmp_path: Path) -> None:
+def test_a_nifti_mask_lies_where_its_scan_does(person: httpx2.Client, tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "v.nii.gz", marked(4))
     job = send(person, ("v.nii.gz", path.read_bytes()))
     for kind in ("mask", "nifti"):
@@ -125,7 +125,7 @@ def test_a_nifti_mask_lies_where_its_scan_does(person: httpx.Client, tmp_path: P
         assert np.array_equal(np.asarray(nib.load(mask).dataobj).T > 0, expected(4))
 
 
-def test_sequences_in_several_files_are_assigned_by_their_own_names(person: httpx.Client, tmp_path: Path) -> None:
+def test_sequences_in_several_files_are_assigned_by_their_own_names(person: httpx2.Client, tmp_path: Path) -> None:
     dark = write_nifti(tmp_path / "a.nii.gz", marked(4, bright=10)).read_bytes()
     bright = write_nifti(tmp_path / "b.nii.gz", marked(4)).read_bytes()
     files = [(f"cases/{name}", content) for name, content in (("p_t1.nii.gz", dark), ("p_fl.nii.gz", bright))]
@@ -137,7 +137,7 @@ def test_sequences_in_several_files_are_assigned_by_their_own_names(person: http
     assert swapped["scans"][0]["tumour_voxels"] == 0
 
 
-def test_a_reference_gives_scores_and_a_lower_threshold_changes_them(person: httpx.Client) -> None:
+def test_a_reference_gives_scores_and_a_lower_threshold_changes_them(person: httpx2.Client) -> None:
     job = send(person)
     place = f"/v1/segmentations/{job['id']}/scans/1"
     is_problem(person.get(f"{place}/scores"), 409)
@@ -153,7 +153,7 @@ def test_a_reference_gives_scores_and_a_lower_threshold_changes_them(person: htt
     assert person.get(place).json()["scores"]["dice"] == scores["dice"]
 
 
-def test_a_reference_may_come_with_the_scan(person: httpx.Client) -> None:
+def test_a_reference_may_come_with_the_scan(person: httpx2.Client) -> None:
     mask = io.BytesIO()
     tifffile.imwrite(mask, expected(1)[0].astype(np.uint8) * 255)
     parts = [("file", ("s.png", png())), ("reference", ("s_mask.tif", mask.getvalue()))]
@@ -162,7 +162,7 @@ def test_a_reference_may_come_with_the_scan(person: httpx.Client) -> None:
     assert person.get(f"/v1/segmentations/{job['id']}/scans/1/scores").json()["dice"] == 1
 
 
-def test_references_of_several_scans_are_found_by_their_names(person: httpx.Client) -> None:
+def test_references_of_several_scans_are_found_by_their_names(person: httpx2.Client) -> None:
     mask = io.BytesIO()
     tifffile.imwrite(mask, expected(1)[0].astype(np.uint8) * 255)
     named = [("a/x.png", png()), ("b/x.png", png()), ("c/y.png", png())]
@@ -173,7 +173,7 @@ def test_references_of_several_scans_are_found_by_their_names(person: httpx.Clie
     assert [failure["file"] for failure in job["failures"]] == ["z_mask.tif"]
 
 
-def test_where_sequences_must_be_named_the_problem_says_so(person: httpx.Client) -> None:
+def test_where_sequences_must_be_named_the_problem_says_so(person: httpx2.Client) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.zeros((3, SIZE, SIZE, 2), np.uint8))
     job = send(person, ("two.npy", buffer.getvalue()))
@@ -182,7 +182,7 @@ def test_where_sequences_must_be_named_the_problem_says_so(person: httpx.Client)
     assert named["scans"][0]["channels"] == ["flair", "post"]
 
 
-def test_a_correction_is_measured_and_goes_into_every_file(person: httpx.Client) -> None:
+def test_a_correction_is_measured_and_goes_into_every_file(person: httpx2.Client) -> None:
     job = send(person)
     place = f"/v1/segmentations/{job['id']}/scans/1"
     mask = np.zeros((1, SIZE, SIZE), np.uint8)
@@ -203,7 +203,7 @@ def test_a_correction_is_measured_and_goes_into_every_file(person: httpx.Client)
     assert np.asarray(nib.Nifti1Image.from_bytes(gzip.decompress(content)).dataobj).sum() == expected(1).sum()
 
 
-def test_the_training_file_is_read_back_as_a_data_set(person: httpx.Client, tmp_path: Path) -> None:
+def test_the_training_file_is_read_back_as_a_data_set(person: httpx2.Client, tmp_path: Path) -> None:
     job = send(person, *tiff_files())
     place = f"/v1/segmentations/{job['id']}/scans/1"
     mask = np.zeros((4, SIZE, SIZE), np.uint8)
@@ -219,14 +219,14 @@ def test_the_training_file_is_read_back_as_a_data_set(person: httpx.Client, tmp_
 @pytest.mark.parametrize(
     ("kind", "start"), [("report", b"%PDF-"), ("overlay", b"PK"), ("contours", b"{"), ("mask", b"PK")]
 )
-def test_every_kind_of_file_is_what_it_says(person: httpx.Client, kind: str, start: bytes) -> None:
+def test_every_kind_of_file_is_what_it_says(person: httpx2.Client, kind: str, start: bytes) -> None:
     job = send(person, *tiff_files())
     answer = person.get(f"/v1/segmentations/{job['id']}/scans/1/files/{kind}")
     assert answer.status_code == 200 and answer.content.startswith(start)
     assert "attachment" in answer.headers["content-disposition"]
 
 
-def test_several_scans_come_as_one_zip_with_a_summary(person: httpx.Client, server: Serving) -> None:
+def test_several_scans_come_as_one_zip_with_a_summary(person: httpx2.Client, server: Serving) -> None:
     job = send(person, ("a.png", png()), ("b.png", png(10)), ("c.png", b"no picture"))
     assert [scan["tumour_voxels"] > 0 for scan in job["scans"]] == [True, False]
     (failure,) = job["failures"]
@@ -240,7 +240,7 @@ def test_several_scans_come_as_one_zip_with_a_summary(person: httpx.Client, serv
     wait_for(lambda: not any("out-" in name for name in server.files))
 
 
-def test_an_example_is_segmented_with_its_reference(person: httpx.Client) -> None:
+def test_an_example_is_segmented_with_its_reference(person: httpx2.Client) -> None:
     (first, *_) = person.get("/v1/examples").json()["examples"]
     answer = person.post(f"/v1/examples/{first['name']}", params={"wait": 50})
     assert answer.status_code == 201
@@ -249,7 +249,7 @@ def test_an_example_is_segmented_with_its_reference(person: httpx.Client) -> Non
     is_problem(person.post("/v1/examples/nothing"), 404)
 
 
-def test_what_is_deleted_is_gone_from_the_disk(person: httpx.Client, server: Serving) -> None:
+def test_what_is_deleted_is_gone_from_the_disk(person: httpx2.Client, server: Serving) -> None:
     job = send(person)
     before = server.files
     assert person.delete(f"/v1/segmentations/{job['id']}").status_code == 204
@@ -258,7 +258,7 @@ def test_what_is_deleted_is_gone_from_the_disk(person: httpx.Client, server: Ser
     assert person.get("/v1/segmentations").json() == {"jobs": []}
 
 
-def test_models_cards_and_limits_are_told(person: httpx.Client, server: Serving) -> None:
+def test_models_cards_and_limits_are_told(person: httpx2.Client, server: Serving) -> None:
     (model,) = person.get("/v1/models").json()["models"]
     assert model["name"] == "tiny" and model["default"] and model["classes"] == ["tumour"]
     is_problem(person.get("/v1/models/tiny/card"), 404)
@@ -266,7 +266,7 @@ def test_models_cards_and_limits_are_told(person: httpx.Client, server: Serving)
     is_problem(person.post("/v1/segmentations", files={"file": ("s.png", png())}, data={"model": "other"}), 422)
 
 
-def test_the_server_says_how_it_is(person: httpx.Client) -> None:
+def test_the_server_says_how_it_is(person: httpx2.Client) -> None:
     send(person)
     assert person.get("/healthz").json() == {"status": "ok"}
     assert person.get("/readyz").status_code == 200
@@ -275,7 +275,7 @@ def test_the_server_says_how_it_is(person: httpx.Client) -> None:
     assert "tumorseg_queue_length 0.0" in text
 
 
-def test_the_marker_is_where_it_was_drawn(person: httpx.Client) -> None:
+def test_the_marker_is_where_it_was_drawn(person: httpx2.Client) -> None:
     job = send(person)
     contours = person.get(f"/v1/segmentations/{job['id']}/scans/1/files/contours").json()
     ((loop,),) = [entry["contours"] for entry in contours["slices"]]

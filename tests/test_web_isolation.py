@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 
@@ -19,13 +19,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture
-def owner(server: Serving) -> Iterator[httpx.Client]:
+def owner(server: Serving) -> Iterator[httpx2.Client]:
     with server.person() as client:
         yield client
 
 
 @pytest.fixture
-def other(server: Serving) -> Iterator[httpx.Client]:
+def other(server: Serving) -> Iterator[httpx2.Client]:
     """Somebody with a session and a scan of their own."""
     with server.person() as client:
         send(client)
@@ -47,7 +47,7 @@ def _described(server: Serving) -> dict:
         return client.get("/openapi.json").json()
 
 
-def test_no_route_answers_another_session(server: Serving, owner: httpx.Client, other: httpx.Client) -> None:
+def test_no_route_answers_another_session(server: Serving, owner: httpx2.Client, other: httpx2.Client) -> None:
     job = send(owner)
     tried = 0
     for stranger in (other, *_strangers(server)):
@@ -66,21 +66,21 @@ def test_no_route_answers_another_session(server: Serving, owner: httpx.Client, 
     assert job["id"] not in listed and len(listed) == 1
 
 
-def _strangers(server: Serving) -> list[httpx.Client]:
+def _strangers(server: Serving) -> list[httpx2.Client]:
     """Somebody without a cookie, and somebody with one that the server never gave."""
-    nobody = httpx.Client(base_url=server.address)
-    forger = httpx.Client(base_url=server.address, cookies={"tumorseg_session": f"{'A' * 43}.{'0' * 64}"})
+    nobody = httpx2.Client(base_url=server.address)
+    forger = httpx2.Client(base_url=server.address, cookies={"tumorseg_session": f"{'A' * 43}.{'0' * 64}"})
     return [nobody, forger]
 
 
-def test_a_second_tab_of_the_same_person_sees_the_scan(server: Serving, owner: httpx.Client) -> None:
+def test_a_second_tab_of_the_same_person_sees_the_scan(server: Serving, owner: httpx2.Client) -> None:
     job = send(owner)
-    with httpx.Client(base_url=server.address, cookies=dict(owner.cookies)) as tab:
+    with httpx2.Client(base_url=server.address, cookies=dict(owner.cookies)) as tab:
         assert tab.get(f"/v1/segmentations/{job['id']}").json()["scans"] == job["scans"]
         assert [entry["id"] for entry in tab.get("/v1/segmentations").json()["jobs"]] == [job["id"]]
 
 
-def test_the_cookie_is_for_this_site_and_no_script(owner: httpx.Client) -> None:
+def test_the_cookie_is_for_this_site_and_no_script(owner: httpx2.Client) -> None:
     answer = owner.post("/v1/segmentations", files={"file": ("scan.png", png())})
     cookie = answer.headers["set-cookie"]
     assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "Path=/"))
@@ -105,36 +105,36 @@ def test_behind_https_the_cookie_is_secure(server: Serving) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_page_of_another_site_changes_nothing(owner: httpx.Client, headers: dict[str, str]) -> None:
+def test_a_page_of_another_site_changes_nothing(owner: httpx2.Client, headers: dict[str, str]) -> None:
     job = send(owner)
     is_problem(owner.delete(f"/v1/segmentations/{job['id']}", headers=headers), 403)
     is_problem(owner.post("/v1/segmentations", files={"file": ("scan.png", png())}, headers=headers), 403)
     assert owner.get(f"/v1/segmentations/{job['id']}").status_code == 200
 
 
-def test_the_own_page_may_change(server: Serving, owner: httpx.Client) -> None:
+def test_the_own_page_may_change(server: Serving, owner: httpx2.Client) -> None:
     headers = {"Origin": server.address, "Sec-Fetch-Site": "same-origin"}
     assert owner.post("/v1/segmentations", files={"file": ("s.png", png())}, headers=headers).status_code == 202
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "10.0.0.1", "", "localhost.evil.example"])
-def test_a_name_that_was_led_here_is_refused(owner: httpx.Client, host: str) -> None:
+def test_a_name_that_was_led_here_is_refused(owner: httpx2.Client, host: str) -> None:
     is_problem(owner.get("/v1/models", headers={"Host": host}), 400)
 
 
 @pytest.mark.parametrize("host", ["localhost:9", "127.0.0.1", "[::1]:9", "scans.example"])
-def test_its_own_names_are_answered(owner: httpx.Client, host: str) -> None:
+def test_its_own_names_are_answered(owner: httpx2.Client, host: str) -> None:
     assert owner.get("/v1/models", headers={"Host": host}).status_code == 200
 
 
-def test_no_other_site_may_read_an_answer(owner: httpx.Client) -> None:
+def test_no_other_site_may_read_an_answer(owner: httpx2.Client) -> None:
     answer = owner.get("/v1/models", headers={"Origin": "https://evil.example"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert owner.options("/v1/models", headers={"Origin": "https://evil.example"}).status_code == 405
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/nothing", "/", "/v1/segmentations/x"])
-def test_every_answer_carries_the_headers_that_protect(owner: httpx.Client, path: str) -> None:
+def test_every_answer_carries_the_headers_that_protect(owner: httpx2.Client, path: str) -> None:
     headers = owner.get(path).headers
     assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self'")
     assert headers["x-content-type-options"] == "nosniff"
@@ -145,7 +145,7 @@ def test_every_answer_carries_the_headers_that_protect(owner: httpx.Client, path
 
 
 @pytest.mark.parametrize("name", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "/etc/passwd", "a%00b", "", "."])
-def test_the_pages_files_are_all_that_is_served(owner: httpx.Client, name: str) -> None:
+def test_the_pages_files_are_all_that_is_served(owner: httpx2.Client, name: str) -> None:
     is_problem(owner.get(f"/static/{name}"), 404)
 
 

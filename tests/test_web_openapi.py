@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import jsonschema
 import pytest
 
@@ -19,13 +19,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture
-def person(server: Serving) -> Iterator[httpx.Client]:
+def person(server: Serving) -> Iterator[httpx2.Client]:
     with server.person() as client:
         yield client
 
 
 @pytest.fixture
-def described(person: httpx.Client) -> dict:
+def described(person: httpx2.Client) -> dict:
     return person.get("/openapi.json").json()
 
 
@@ -74,11 +74,11 @@ def test_what_changes_something_describes_the_refusal_of_other_sites(described: 
         ("POST", "/v1/examples/synthetic-head?wait=nan", 422),
     ],
 )
-def test_every_error_is_a_problem(person: httpx.Client, method: str, path: str, status: int) -> None:
+def test_every_error_is_a_problem(person: httpx2.Client, method: str, path: str, status: int) -> None:
     is_problem(person.request(method, path), status)
 
 
-def test_an_address_says_all_that_may_be_done_with_it(person: httpx.Client) -> None:
+def test_an_address_says_all_that_may_be_done_with_it(person: httpx2.Client) -> None:
     assert person.patch("/v1/segmentations").headers["allow"] == "GET, POST"
     assert person.post("/v1/segmentations/x").headers["allow"] == "DELETE, GET"
     assert person.post("/").headers["allow"] == "GET"
@@ -100,12 +100,12 @@ def test_an_address_says_all_that_may_be_done_with_it(person: httpx.Client) -> N
         ("scans/1/scores", 409),
     ],
 )
-def test_a_scan_that_is_asked_wrongly_says_what_is_wrong(person: httpx.Client, path: str, status: int) -> None:
+def test_a_scan_that_is_asked_wrongly_says_what_is_wrong(person: httpx2.Client, path: str, status: int) -> None:
     job = send(person)
     is_problem(person.get(f"/v1/segmentations/{job['id']}/{path}"), status)
 
 
-def test_answers_are_as_they_are_described(person: httpx.Client, described: dict) -> None:
+def test_answers_are_as_they_are_described(person: httpx2.Client, described: dict) -> None:
     job = send(person)
     asked = {
         "/v1/segmentations": "/v1/segmentations",
@@ -123,7 +123,7 @@ def test_answers_are_as_they_are_described(person: httpx.Client, described: dict
 
 
 def test_a_bug_is_a_problem_without_a_trace(
-    person: httpx.Client,
+    person: httpx2.Client,
     server: Serving,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -70,7 +70,7 @@ def test_a_patients_name_is_told_to_nobody(
         said.append(owner.get(f"/v1/models/{MARK}/card").text)
     captured = capfd.readouterr()
     own = "\n".join(
-        record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))
+        record.getMessage() for record in caplog.records if not record.name.startswith(("httpx2", "httpcore"))
     )
     said += [own, captured.out, captured.err]
     assert [text for text in said if MARK.lower() in text.lower()] == []

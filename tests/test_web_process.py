@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tiny_model import write_model
@@ -35,7 +35,7 @@ def started(folder: Path, model: Path, *options: str) -> Iterator[tuple[subproce
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), errors.read()
-        wait_for(lambda: httpx.get(f"{address}/readyz").status_code == 200)
+        wait_for(lambda: httpx2.get(f"{address}/readyz").status_code == 200)
         yield process, address
     finally:
         if process.poll() is None:
@@ -62,7 +62,7 @@ def alive(pid: int) -> bool:
 
 
 def test_sigterm_ends_it_cleanly_while_it_works(tmp_path: Path, model: Path) -> None:
-    with started(tmp_path / "server", model) as (process, address), httpx.Client(base_url=address) as person:
+    with started(tmp_path / "server", model) as (process, address), httpx2.Client(base_url=address) as person:
         place = person.post("/v1/segmentations", files={"file": ("deep.npy", deep(2000))}).headers["location"]
         wait_for(lambda: person.get(place).json()["status"] != "queued")
         workers = children(process)
@@ -75,9 +75,9 @@ def test_sigterm_ends_it_cleanly_while_it_works(tmp_path: Path, model: Path) -> 
 
 def test_after_kill_9_nothing_stale_is_left_and_clients_are_told(tmp_path: Path, model: Path) -> None:
     folder = tmp_path / "server"
-    with httpx.Client(timeout=PATIENCE) as person:
+    with httpx2.Client(timeout=PATIENCE) as person:
         with started(folder, model) as (process, address):
-            person.base_url = httpx.URL(address)
+            person.base_url = httpx2.URL(address)
             job = send(person)
             workers = children(process)
             process.kill()
@@ -85,7 +85,7 @@ def test_after_kill_9_nothing_stale_is_left_and_clients_are_told(tmp_path: Path,
             assert len(left(folder)) == 1, "a killed process cannot tidy up"
             wait_for(lambda: not any(map(alive, workers)))
         with started(folder, model) as (_, address):
-            person.base_url = httpx.URL(address)
+            person.base_url = httpx2.URL(address)
             assert len(left(folder)) == 1
             assert not list(folder.rglob("*.u8"))
             answer = person.get(f"/v1/segmentations/{job['id']}")
@@ -135,9 +135,9 @@ def test_the_environment_sets_what_flags_do(tmp_path: Path, model: Path) -> None
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         wait_for(lambda: _answers(address))
-        assert httpx.get(f"{address}/v1/limits").status_code == 401
+        assert httpx2.get(f"{address}/v1/limits").status_code == 401
         headers = {"Authorization": "Bearer 0123456789abcdef"}
-        limits = httpx.get(f"{address}/v1/limits", headers=headers).json()
+        limits = httpx2.get(f"{address}/v1/limits", headers=headers).json()
         assert limits["max_slices"] == 7 and limits["token"]
     finally:
         process.send_signal(signal.SIGINT)
@@ -147,7 +147,7 @@ def test_the_environment_sets_what_flags_do(tmp_path: Path, model: Path) -> None
 
 def _answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/healthz").status_code == 200
-    except httpx.TransportError:
+        return httpx2.get(f"{address}/healthz").status_code == 200
+    except httpx2.TransportError:
         time.sleep(0.05)
         return False

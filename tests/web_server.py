@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
+import httpx2
 import numpy as np
 import uvicorn
 
@@ -31,9 +31,9 @@ class Serving:
     server: Server
 
     @contextmanager
-    def person(self, **headers: str) -> Iterator[httpx.Client]:
+    def person(self, **headers: str) -> Iterator[httpx2.Client]:
         """Somebody with a cookie jar of their own."""
-        with httpx.Client(base_url=self.address, timeout=PATIENCE, headers=headers) as client:
+        with httpx2.Client(base_url=self.address, timeout=PATIENCE, headers=headers) as client:
             yield client
 
     @property
@@ -85,7 +85,7 @@ def deep(slices: int) -> bytes:
 
 
 def send(
-    person: httpx.Client, *files: tuple[str, bytes], status: int = 201, wait: float = 50, **fields: str
+    person: httpx2.Client, *files: tuple[str, bytes], status: int = 201, wait: float = 50, **fields: str
 ) -> dict[str, Any]:
     """Post files and give the answer's body; fail where the status is another."""
     parts = [("file", (name, content)) for name, content in files or [("scan.png", png())]]
@@ -95,7 +95,7 @@ def send(
     return body
 
 
-def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+def is_problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
     """Check that an answer is a problem as RFC 9457 has it, without paths or traces, and give its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

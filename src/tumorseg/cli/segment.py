@@ -43,7 +43,8 @@ def segment(
     ] = 2,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")] = "auto",
     fast: Annotated[
-        bool, typer.Option("--fast", help="Compute the model's fast way, where it was measured to lose next to nothing.")
+        bool,
+        typer.Option("--fast", help="Compute the model's fast way, where it was measured to lose next to nothing."),
     ] = False,
 ) -> None:
     """Outline the tumour in every scan: a/b/x_3.tif gives DIR/b/x_3_mask.tif, x.nii.gz gives x_mask.nii.gz.

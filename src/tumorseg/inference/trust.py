@@ -144,15 +144,24 @@ def input_cautions(pixels: Pixels, usual: Usual, channels: Sequence[str]) -> tup
         pixels: (slices, height, width, channels), the model's channels in its order.
         usual: of the model.
         channels: their names.
+
+    Raises:
+        ModelError: `usual` was learned from other facts than these, or from other channels.
     """
     seen = portraits(pixels)
     if not seen:
         advice = "check that it is the right file, and not a blank or cropped one"
         blank = len(pixels) >= FEW_SLICES or _flat(pixels)
         return (Caution("blank", "no head stands out from the background", advice),) if blank else ()
-    _refuse_others(seen[0], usual)
     lone = len(seen) < FEW_SLICES
-    found = measured(seen, usual)
+    try:
+        found = measured(seen, usual)
+    except ValueError as error:
+        # Vectors of other lengths cannot be multiplied.
+        raise ModelError(
+            "what model.json says of its training scans is not of this version of tumorseg, or of other channels",
+            next_step="export the run again with --refit",
+        ) from error
     wrong = exceeded(found, usual, lone=lone)
     if not wrong:
         return ()
@@ -260,19 +269,6 @@ def standardised(facts: Numbers, look: Numbers) -> Numbers:
 def _limit(usual: Usual, kind: Kind, *, lone: bool) -> float:
     limit = usual.limits[kind]
     return limit.lone if lone else limit.scan
-
-
-def _refuse_others(one: Portrait, usual: Usual) -> None:
-    """Raise ModelError where what was learned is of other facts, or of another number of channels."""
-    order, turn = usual.order, usual.turn
-    fits = usual.look.shape[-1:] == look_facts(one).shape
-    fits &= order is None or order.shape == order_facts(one).shape[-1:]
-    fits &= turn is None or turn.shape == turn_facts(one).shape[-1:]
-    if not fits:
-        raise ModelError(
-            "what model.json says of its training scans is not of this version of tumorseg, or of other channels",
-            next_step="export the run again with --refit",
-        )
 
 
 def _inverted(pixels: Pixels) -> Pixels:
