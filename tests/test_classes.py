@@ -75,12 +75,20 @@ def test_flips_and_other_frames_keep_every_class_in_its_place(tmp_path: Path) ->
 
 
 def test_classes_share_one_threshold_and_are_cleaned_together() -> None:
-    probability = np.zeros((1, 20, 20, 2), np.float16)
+    probability = np.zeros((2, 20, 20, 2), np.float16)
     probability[0, 2:10, 2:6] = (0.4, 0.2)
     probability[0, 2:10, 6:10] = (0.1, 0.5)
     probability[0, 15, 15] = (0.9, 0.0)
     mask = postprocess(probability, threshold=0.55, cleaning=Cleaning(min_component_voxels=5))
     assert (mask[0, 2:10, 2:6] == 1).all() and (mask[0, 2:10, 6:10] == 2).all() and mask[0, 15, 15] == 0
+
+
+def test_small_components_are_not_taken_from_a_lone_slice_whose_tumour_may_be_large() -> None:
+    probability = np.zeros((2, 20, 20), np.float16)
+    probability[0, 3:6, 3:6] = 0.9
+    cleaning = Cleaning(min_component_voxels=10)
+    assert not postprocess(probability, threshold=0.5, cleaning=cleaning).any()
+    assert postprocess(probability[:1], threshold=0.5, cleaning=cleaning).sum() == 9
 
 
 def test_opening_removes_threads_and_closing_fills_gaps() -> None:
@@ -111,7 +119,9 @@ def test_each_class_is_scored_over_the_patients_who_have_it() -> None:
     pairs = [(segmentation("p1", reference_a.copy()), reference_a), (segmentation("p2", mistaken), reference_b)]
     metrics = judge(pairs, classes=("a", "b"), segmented=True).metrics
     assert metrics["dice_patient"]["mean"] == 1.0  # any tumour
-    assert metrics["dice_patient_by_class"]["b"] == metrics["dice_patient_by_class"]["a"] | {}
+    a, b = (metrics["dice_patient_by_class"][name] for name in ("a", "b"))
+    assert np.isnan([*a["ci95"], *b["ci95"]]).all()  # of one patient there is no interval
+    assert a | {"ci95": None} == b | {"ci95": None}
     a, b = metrics["per_class"]["a"], metrics["per_class"]["b"]
     assert a["dice_patient"] | {"ci95": None} == {"mean": 1.0, "median": 1.0, "ci95": None, "n": 1, "left_out": 0}
     assert b["dice_patient"]["mean"] == pytest.approx(2 * 16 / (16 + 32))

@@ -23,7 +23,7 @@ from tumorseg.training.usual import learn_usual
 CHANNELS = ("pre", "flair", "post")
 
 
-def scan_of(index: int, *, slices: int = 7) -> Scan:
+def scan_of(index: int, *, slices: int = 9) -> Scan:
     patient = phantom_patient(3, index, slices=slices)
     return Scan(patient.id, patient.id, CHANNELS, lambda: patient.pixels)
 

@@ -30,7 +30,8 @@ def postprocess(probability: Probabilities, *, threshold: float, cleaning: Clean
         mask = smooth_outlines(mask, opening=cleaning.opening, closing=cleaning.closing)
     if cleaning.fill_holes:
         mask = fill_slice_holes(mask)
-    mask = drop_small_components(mask, cleaning.min_component_voxels)
+    if len(mask) > 1:  # of a lone slice nobody knows how large in 3D its components are
+        mask = drop_small_components(mask, cleaning.min_component_voxels)
     if cleaning.largest_component:
         mask = keep_largest_component(mask)
     return name_classes(mask, probability) if probability.ndim == 4 else mask

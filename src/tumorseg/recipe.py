@@ -164,7 +164,7 @@ class Cleaning(Part):
         opening, closing: radius in pixels of a disc that removes what is thinner, or closes gaps that are narrower,
             within a slice; 0 does nothing.
         fill_holes: fill holes that are closed within a slice.
-        min_component_voxels: 3D components (26-connected) smaller than this are removed.
+        min_component_voxels: 3D components (26-connected) smaller than this are removed, but not from a lone slice.
         largest_component: keep only the largest 3D component.
     """
 

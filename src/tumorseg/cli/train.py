@@ -43,7 +43,7 @@ def train(
     from tumorseg.errors import RecipeError
     from tumorseg.files import refuse_existing
     from tumorseg.recipe_file import load_recipe
-    from tumorseg.training.everyone import recipe_of
+    from tumorseg.training.everyone import everyone_like, recipe_of
     from tumorseg.training.ranks import this_rank
 
     leads = this_rank().leads
@@ -87,4 +87,4 @@ def train(
     )
     if leads:
         emit(f"run: {run}")
-        emit(f"next: tumorseg {'export' if everyone is not None else 'evaluate'} {run}")
+        emit(f"next: tumorseg {'evaluate' if everyone_like(run) is None else 'export'} {run}")

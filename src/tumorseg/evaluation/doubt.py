@@ -60,7 +60,7 @@ def relative_entropy(bits: Scores, predicted: Scores) -> Scores:
 def by_patient(tally: Tally, counts: Confusion) -> Scores:
     """Relative entropy of each patient, (patients,); NaN where there are no probabilities."""
     names, group = tally.groups()
-    bits = np.bincount(group, weights=tally.entropy, minlength=len(names))
+    bits = np.asarray(np.bincount(group, weights=tally.entropy, minlength=len(names)), np.float64)
     return relative_entropy(bits, counts.predicted.astype(np.float64))
 
 

@@ -213,7 +213,7 @@ def _patient_scores(
         strict=True,
     )
     measured = zip(rows, _measured(tally.measures), by_patient(tally, counts).tolist(), strict=True)
-    return tuple(PatientScore(*row, **columns, entropy=entropy) for row, columns, entropy in measured)
+    return tuple(PatientScore(*row, **{**columns, "entropy": entropy}) for row, columns, entropy in measured)
 
 
 def _measured(measures: Sequence[Measures]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """TIFF: the format of the LGG set. One page, or several of one size; 8 bits or more; one channel or many."""
 
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ MAX_PAGES = 100_000
 _OPENCV = (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.PACKBITS, tifffile.COMPRESSION.JPEG)
 """What tifffile alone does not unpack, and OpenCV does."""
 
+_DEFLATE = (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE)
 _PLAIN = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
 _ORIENTATION, _UPRIGHT = 274, 1
 _COLOURS = 3
@@ -177,12 +179,29 @@ def _unpack(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> Frame:
             raise FormatError(f"{path} is truncated", next_step="copy or export it again")
     if page.compression in _OPENCV:
         return _by_opencv(path, page)
+    if page.compression in _DEFLATE:
+        _refuse_bomb(path, page)
+    elif page.compression != tifffile.COMPRESSION.NONE:
+        raise FormatError(f"{path} is packed in a way that is not unpacked", next_step="save it without compression")
     frame: Frame = page.asarray()
     if page.axes == "SYX":
         frame = np.moveaxis(frame, 0, -1)
     if _photometric(page) == _WHITE_IS_ZERO and frame.dtype.kind in "bu":
         frame = ~frame  # of an unsigned number, its largest value minus itself
     return frame
+
+
+def _refuse_bomb(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+    """Raise FormatError where a strip or tile holds more than it shows: tifffile would unpack all of it."""
+    keyframe = page.keyframe
+    assert keyframe is not None and page.dtype is not None  # _header has read both
+    most = int(np.prod(keyframe.chunks)) * page.dtype.itemsize
+    file = page.parent.filehandle
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        unpacking = zlib.decompressobj()
+        if len(unpacking.decompress(file.read(count), most + 1)) > most:
+            raise FormatError(f"{path} unpacks to more than its size says", next_step="export it again")
 
 
 def _by_opencv(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> Frame:

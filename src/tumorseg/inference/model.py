@@ -34,7 +34,8 @@ class FastWay(Part):
         test_time_flips: as in `ModelSpec`.
         cut: compute each slice only where it is lit; see `tumorseg.inference.cutting`.
         dice_loss: mean Dice by patient of the ordinary way minus that of this one.
-        patients: of validation, on whom that was measured.
+        patients: on how many that was measured.
+        trained_on: whether the network was trained on these, as where nobody was left for validation.
     """
 
     graph: str = ""
@@ -42,6 +43,7 @@ class FastWay(Part):
     cut: bool = False
     dice_loss: float
     patients: int
+    trained_on: bool = False
 
 
 class ModelSpec(Part):

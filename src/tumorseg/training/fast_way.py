@@ -24,7 +24,13 @@ MOST_LOSS = 0.001
 
 
 def with_fast_way(
-    model: Model, source: Path, training: Sequence[Scan], validation: Sequence[Scan], *, progress: Progress = silent
+    model: Model,
+    source: Path,
+    training: Sequence[Scan],
+    validation: Sequence[Scan],
+    *,
+    trained_on: bool = False,
+    progress: Progress = silent,
 ) -> ModelSpec:
     """Find the fastest way that loses at most `MOST_LOSS`, and write its graph beside the model's.
 
@@ -36,6 +42,8 @@ def with_fast_way(
         source: the graph of its network with float32 weights.
         training: scans by which the ranges of 8 bits are set.
         validation: scans with a reference, by which the loss is measured.
+        trained_on: whether the network was trained on those, for want of others. What 8 bits lose shows on them too;
+            what the flips are worth does not, and these are kept.
         progress: watches the validation scans go by.
 
     Returns:
@@ -49,8 +57,15 @@ def with_fast_way(
     ordinary = _dice(Predictor(model), validation, progress)
     chosen: FastWay | None = None
     for graph in ("",) if spec.members else (FAST_NAME, ""):
-        for flips in dict.fromkeys(((), spec.test_time_flips)):
-            way = FastWay(graph=graph, test_time_flips=flips, cut=True, dice_loss=0.0, patients=len(ordinary))
+        for flips in dict.fromkeys((spec.test_time_flips,) if trained_on else ((), spec.test_time_flips)):
+            way = FastWay(
+                graph=graph,
+                test_time_flips=flips,
+                cut=True,
+                dice_loss=0.0,
+                patients=len(ordinary),
+                trained_on=trained_on,
+            )
             tried = Model(fast_spec.model_copy(update={"fast": way}), model.folder)
             try:
                 dice = _dice(Predictor(tried, fast=True), validation, progress)
@@ -87,7 +102,7 @@ def _dice(predictor: Predictor, scans: Sequence[Scan], progress: Progress) -> ND
     """Dice of each patient that has tumour, (patients,)."""
     counts: dict[str, NDArray[np.float64]] = {}
     spec = predictor.spec
-    for scan in progress.track(scans, what="Measuring a fast way on validation patients"):
+    for scan in progress.track(scans, what="Measuring a fast way"):
         mask = postprocess(predictor.probabilities(scan), threshold=spec.threshold, cleaning=spec.postprocessing) > 0
         assert scan.reference is not None
         reference = scan.reference > 0
