@@ -194,7 +194,9 @@ def many(arguments: argparse.Namespace) -> None:
 
 def cold_start(scans: Path, arguments: argparse.Namespace) -> None:
     """Seconds of the whole command on one slice."""
-    command = shutil.which("tumorseg") or sys.exit("tumorseg is not installed")
+    command = shutil.which("tumorseg", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if command is None:
+        sys.exit("tumorseg is not installed")
     took = []
     for _ in range(COLD_STARTS):
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as output:

@@ -321,7 +321,7 @@ MODELS = {
     "an image of 10^9 pixels a side": lambda folder: respecified(folder, image_size=10**9),
     "no channels": lambda folder: respecified(folder, channels=[]),
     "a fast way whose graph is not vouched for": lambda folder: respecified(
-        folder, fast={"graph": "../x.onnx", "dice_loss": 0, "patients": 1}
+        folder, fast={"graph": "../x.onnx", "loss": 0, "patients": 1}
     ),
 }
 

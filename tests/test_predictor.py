@@ -387,7 +387,7 @@ def test_what_is_dark_has_no_box() -> None:
 
 
 def fast_model(folder: Path, **fields: object) -> Path:
-    way = {"cut": True, "dice_loss": 0.0, "patients": 1}
+    way = {"cut": True, "loss": 0.0, "patients": 1}
     return write_model(folder, kernel=lopsided_kernel(), image_size=128, fast=way, **fields)
 
 
@@ -443,7 +443,7 @@ def test_eight_bits_lose_little_and_are_chosen_only_then(tmp_path: Path) -> None
     spec = with_fast_way(opened, opened.graphs[0], scans, scans)
     assert spec.fast is not None
     assert spec.fast.graph == FAST_NAME
-    assert spec.fast.dice_loss <= MOST_LOSS
+    assert spec.fast.loss <= MOST_LOSS
     assert spec.fast.patients == 3
     write_spec(opened.folder, spec)
     again = Predictor(read_model(opened.folder), fast=True).segment(scans[0])

@@ -15,11 +15,22 @@ _MIB = 2**20
 
 def serve(
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", envvar="TUMORSEG_SERVE_HOST", help="Where to listen.")
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", envvar="TUMORSEG_SERVE_HOST", show_envvar=False, help="Where to listen."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int,
-        typer.Option("--port", metavar="N", min=0, max=65535, envvar="TUMORSEG_SERVE_PORT", help="0 takes a free one."),
+        typer.Option(
+            "--port",
+            metavar="N",
+            min=0,
+            max=65535,
+            envvar="TUMORSEG_SERVE_PORT",
+            show_envvar=False,
+            help="0 takes a free one.",
+        ),
     ] = 8000,
     model: Annotated[
         list[str] | None,
@@ -27,13 +38,14 @@ def serve(
             "--model",
             metavar="NAME|RUN|DIR",
             envvar="TUMORSEG_SERVE_MODEL",
+            show_envvar=False,
             help="Offer this model, several times if need be, the default first; without it, those that come with "
             "tumorseg.",
         ),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        typer.Option("--device", envvar="TUMORSEG_SERVE_DEVICE", help="Where to compute."),
+        typer.Option("--device", envvar="TUMORSEG_SERVE_DEVICE", show_envvar=False, help="Where to compute."),
     ] = "auto",
     token: Annotated[
         Path | None,
@@ -41,6 +53,7 @@ def serve(
             "--token",
             metavar="FILE",
             envvar="TUMORSEG_SERVE_TOKEN",
+            show_envvar=False,
             help="Demand the token in this file (or in TUMORSEG_TOKEN) as Authorization: Bearer.",
         ),
     ] = None,
@@ -50,28 +63,52 @@ def serve(
             "--allow-host",
             metavar="NAME",
             envvar="TUMORSEG_SERVE_ALLOW_HOST",
+            show_envvar=False,
             help="A name by which people call this server, such as a proxy's; several times if need be.",
         ),
     ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--folder", metavar="DIR", envvar="TUMORSEG_SERVE_FOLDER", help="Where its temporary folder is made."
+            "--folder",
+            metavar="DIR",
+            envvar="TUMORSEG_SERVE_FOLDER",
+            show_envvar=False,
+            help="Where its temporary folder is made.",
         ),
     ] = None,
     max_upload: Annotated[
         int,
-        typer.Option("--max-upload", metavar="MIB", min=1, envvar="TUMORSEG_SERVE_MAX_UPLOAD", help="Of one request."),
+        typer.Option(
+            "--max-upload",
+            metavar="MIB",
+            min=1,
+            envvar="TUMORSEG_SERVE_MAX_UPLOAD",
+            show_envvar=False,
+            help="Of one request.",
+        ),
     ] = 1024,
     max_files: Annotated[
         int,
         typer.Option(
-            "--max-files", metavar="N", min=1, envvar="TUMORSEG_SERVE_MAX_FILES", help="Of one request, ZIPs unpacked."
+            "--max-files",
+            metavar="N",
+            min=1,
+            envvar="TUMORSEG_SERVE_MAX_FILES",
+            show_envvar=False,
+            help="Of one request, ZIPs unpacked.",
         ),
     ] = 5000,
     max_slices: Annotated[
         int,
-        typer.Option("--max-slices", metavar="N", min=1, envvar="TUMORSEG_SERVE_MAX_SLICES", help="Of one request."),
+        typer.Option(
+            "--max-slices",
+            metavar="N",
+            min=1,
+            envvar="TUMORSEG_SERVE_MAX_SLICES",
+            show_envvar=False,
+            help="Of one request.",
+        ),
     ] = 2000,
     max_pixels: Annotated[
         int,
@@ -80,29 +117,52 @@ def serve(
             metavar="MILLIONS",
             min=1,
             envvar="TUMORSEG_SERVE_MAX_PIXELS",
+            show_envvar=False,
             help="Of one request, all channels counted.",
         ),
     ] = 512,
     max_seconds: Annotated[
         float,
         typer.Option(
-            "--max-seconds", metavar="S", min=1, envvar="TUMORSEG_SERVE_MAX_SECONDS", help="That a job may compute."
+            "--max-seconds",
+            metavar="S",
+            min=1,
+            envvar="TUMORSEG_SERVE_MAX_SECONDS",
+            show_envvar=False,
+            help="That a job may compute.",
         ),
     ] = 900.0,
     max_stored: Annotated[
         int,
         typer.Option(
-            "--max-stored", metavar="MIB", min=1, envvar="TUMORSEG_SERVE_MAX_STORED", help="Of all sessions together."
+            "--max-stored",
+            metavar="MIB",
+            min=1,
+            envvar="TUMORSEG_SERVE_MAX_STORED",
+            show_envvar=False,
+            help="Of all sessions together.",
         ),
     ] = 16384,
     memory: Annotated[
         int,
-        typer.Option("--memory", metavar="MIB", min=256, envvar="TUMORSEG_SERVE_MEMORY", help="Of a worker process."),
+        typer.Option(
+            "--memory",
+            metavar="MIB",
+            min=256,
+            envvar="TUMORSEG_SERVE_MEMORY",
+            show_envvar=False,
+            help="Of a worker process.",
+        ),
     ] = 4096,
     queue: Annotated[
         int,
         typer.Option(
-            "--queue", metavar="N", min=1, envvar="TUMORSEG_SERVE_QUEUE", help="Scans that wait; then 429 is answered."
+            "--queue",
+            metavar="N",
+            min=1,
+            envvar="TUMORSEG_SERVE_QUEUE",
+            show_envvar=False,
+            help="Scans that wait; then 429 is answered.",
         ),
     ] = 8,
     workers: Annotated[
@@ -113,6 +173,7 @@ def serve(
             min=1,
             max=64,
             envvar="TUMORSEG_SERVE_WORKERS",
+            show_envvar=False,
             help="Processes that compute; without it, one for each core, at most 4.",
         ),
     ] = None,
@@ -123,13 +184,15 @@ def serve(
             metavar="MIN",
             min=0.01,
             envvar="TUMORSEG_SERVE_IDLE_MINUTES",
+            show_envvar=False,
             help="After which uploads and answers are removed.",
         ),
     ] = 15.0,
 ) -> None:
     """Serve a page and an HTTP interface: drop a scan, see the outline, take the mask. Research use only.
 
-    Everything stays on this machine, in a private folder that is gone when the server is.
+    Everything stays on this machine, in a private folder that is gone when the server is. Each option can be set in
+    the environment as well, as TUMORSEG_SERVE_MAX_FILES for example.
     """
     from tumorseg.cli.console import emit, require_web
 

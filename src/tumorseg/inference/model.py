@@ -33,7 +33,7 @@ class FastWay(Part):
         graph: a graph with 8-bit weights and activations beside model.json; "" computes the model's own.
         test_time_flips: as in `ModelSpec`.
         cut: compute each slice only where it is lit; see `tumorseg.inference.cutting`.
-        dice_loss: mean Dice by patient of the ordinary way minus that of this one.
+        loss: mean Dice by patient of the ordinary way minus that of this one.
         patients: on how many that was measured.
         trained_on: whether the network was trained on these, as where nobody was left for validation.
     """
@@ -41,7 +41,7 @@ class FastWay(Part):
     graph: str = ""
     test_time_flips: tuple[Flip, ...] = ()
     cut: bool = False
-    dice_loss: float
+    loss: float
     patients: int
     trained_on: bool = False
 

@@ -62,7 +62,7 @@ def with_fast_way(
                 graph=graph,
                 test_time_flips=flips,
                 cut=True,
-                dice_loss=0.0,
+                loss=0.0,
                 patients=len(ordinary),
                 trained_on=trained_on,
             )
@@ -76,7 +76,7 @@ def with_fast_way(
             words = f"{'8 bits' if graph else 'float32'}, {'with' if flips else 'without'} flips"
             logger.info("%s: Dice %.4f, %.4f the ordinary way", words, dice.mean(), ordinary.mean())
             if loss <= MOST_LOSS:
-                chosen = way.model_copy(update={"dice_loss": round(loss, 6)})
+                chosen = way.model_copy(update={"loss": round(loss, 6)})
                 break
         if chosen is not None:
             break
