@@ -103,6 +103,25 @@ def test_what_was_learned_of_other_channels_is_refused(usual: Usual, fresh: list
         input_cautions(fresh[0][..., :2], usual, CHANNELS[:2])
 
 
+def test_an_odd_training_scan_does_not_keep_wrong_orders_from_being_found() -> None:
+    from tumorseg.training import usual as learning
+
+    random = np.random.default_rng(0)
+
+    def scores(lead: float) -> NDArray[np.float64]:
+        return random.normal([0, -4, -4], 0.3, (8, 3)) + np.array([0, lead, 0])
+
+    class One:
+        patient = "one"
+
+    ordinary = {One(): scores(0) for _ in range(50)}
+    odd = One()
+    found = learning._odd_ones([*ordinary, odd], {"order": {**ordinary, odd: scores(40)}})  # type: ignore[list-item, dict-item]
+    assert found == {odd}
+    many = {One(): scores(40) for _ in range(5)}
+    assert learning._odd_ones([*ordinary, *many], {"order": {**ordinary, **many}}) == set()  # type: ignore[list-item, dict-item]
+
+
 def test_few_patients_teach_nothing() -> None:
     assert learn_usual([scan_of(index, slices=1) for index in range(2)], CHANNELS) is None
 

@@ -35,11 +35,17 @@ FOLDS = 5
 ALLOWED = 0.02
 """Share of the training scans that may raise any false alarm, in cross-validation."""
 
-SHARES = tuple(round(0.02 - 0.001 * step, 4) for step in range(21))
-"""That statistics of full weight may raise, of which the largest possible is taken."""
+SHARES: dict[Kind, float] = {"look": 0.005, "inversion": 0.003, "noise": 0.003}
+"""That these may raise by themselves; order and turn take what is left, where it finds most."""
 
-WEIGHT: dict[Kind, float] = {"order": 1.0, "turn": 1.0, "look": 0.7, "inversion": 0.3, "noise": 0.3}
-"""Share of each statistic in that: more where a lone slice is harder to tell."""
+GAIN = 0.002
+"""Share of disturbed scans that another false alarm must be worth."""
+
+ODD = 8.0
+"""Robust standard deviations from the median beyond which a training scan has no say in the limits."""
+
+MOST_ODD = 0.03
+"""Share of the training scans that may be odd; where more are, none is."""
 
 PENALTY = 0.01
 RIDGE = 0.5
@@ -114,7 +120,12 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
             "inversion": _samples(seen, {one: one.inversion for one in seen}, mode),
             **{kind: _leads(_samples(seen, scores, mode), 0) for kind, scores in ways.items() if scores},
         }
-    limits = {mode: _limits(values[mode]) for mode in modes}
+    odd = _odd_ones(seen, ways)
+    limits = {}
+    for mode in modes:
+        said = np.concatenate([np.full(len(one.samples(one.noise, mode)), one not in odd) for one in seen])
+        scores = {kind: _samples(seen, each, mode)[said] for kind, each in ways.items() if each}
+        limits[mode] = _limits({kind: each[said] for kind, each in values[mode].items()}, scores)
     hits: dict[str, float] = {}
     weights: dict[Kind, Packed] = {}
     for kind, facts in _WAYS:
@@ -244,19 +255,59 @@ def _found(scores: Numbers, limit: float) -> float:
     return float(np.mean([_leads(known, way) > limit for way in range(1, scores.shape[1])]))
 
 
-def _limits(values: Mapping[Kind, Numbers]) -> dict[Kind, float]:
-    """The lowest limits at which all statistics together raise at most `ALLOWED` false alarms; see `WEIGHT`."""
-    for share in SHARES:
-        limits = {kind: _limit(kind, each, share * WEIGHT[kind]) for kind, each in values.items()}
-        above = np.any([each > limits[kind] for kind, each in values.items()], axis=0)
-        if above.mean() <= ALLOWED:
-            break
-    return limits
+def _odd_ones(seen: Sequence[_Seen], ways: Mapping[Kind, Mapping[_Seen, Numbers]]) -> set[_Seen]:
+    """The few scans whose order or turn is so unlike all others' that a limit which spares them would find nothing.
+
+    They still count as false alarms.
+    """
+    odd: set[_Seen] = set()
+    for scores in ways.values():
+        if not scores:
+            continue
+        leads = np.array([_leads(each.mean(axis=0, keepdims=True), 0)[0] for each in scores.values()])
+        middle = np.median(leads)
+        spread = 1.4826 * np.median(np.abs(leads - middle)) + 1e-6
+        odd |= {one for one, lead in zip(scores, leads, strict=True) if lead > max(middle + ODD * spread, 0)}
+    if odd:
+        logger.info("unlike all other training scans: %s", ", ".join(sorted(one.patient for one in odd)))
+    return odd if len(odd) <= MOST_ODD * len(seen) else set()
 
 
-def _limit(kind: Kind, values: Numbers, share: float) -> float:
+def _limits(values: Mapping[Kind, Numbers], scores: Mapping[Kind, Numbers]) -> dict[Kind, float]:
+    """Limits at which all statistics together raise at most `ALLOWED` false alarms, and find as much as they can.
+
+    One odd scan must not keep a statistic from finding others: false alarms are granted one by one, each to the
+    statistic that finds most more by it.
+
+    Args:
+        values: of each statistic, NaN where a scan has none.
+        scores: of order and turn, the score of every way.
+    """
+    count = len(next(iter(values.values())))
+    granted = {kind: round(SHARES.get(kind, 0.0) * count) for kind in values}
+    limits = {kind: _limit(kind, each, granted[kind]) for kind, each in values.items()}
+    step = max(1, round(count / 1000))
+    while True:
+        gains: list[tuple[float, Kind, float]] = []
+        for kind, each in scores.items():
+            lower = _limit(kind, values[kind], granted[kind] + step)
+            if _alarmed(values, {**limits, kind: lower}) <= ALLOWED:
+                gains.append((_found(each, lower) - _found(each, limits[kind]), kind, lower))
+        if not gains or max(gains)[0] < GAIN:
+            return limits
+        _, best, limits[best] = max(gains)
+        granted[best] += step
+
+
+def _alarmed(values: Mapping[Kind, Numbers], limits: Mapping[Kind, float]) -> float:
+    """Share of scans that raise any false alarm."""
+    return float(np.any([each > limits[kind] for kind, each in values.items()], axis=0).mean())
+
+
+def _limit(kind: Kind, values: Numbers, granted: int) -> float:
+    """Above all values but so many."""
     ordered = np.sort(values[~np.isnan(values)])
-    highest = float(ordered[-1 - min(round(share * len(ordered)), len(ordered) - 1)])
+    highest = float(ordered[-1 - min(granted, len(ordered) - 1)])
     if kind in ("order", "turn"):
         # Below 0 the way that it is given scores best.
         return round(max(highest, 0.0), 4)
