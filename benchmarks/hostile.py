@@ -71,7 +71,12 @@ class Built:
             return []
         paths = [found] if os.path.isfile(found) else sorted(found.rglob("*")) if os.path.isdir(found) else []
         files = [path for path in paths if path.is_file() and not path.is_symlink()]
-        return [(path.name, path.read_bytes()) for path in files if path.stat().st_size < LIMIT][:50]
+        return [(_sendable(path.name), path.read_bytes()) for path in files if path.stat().st_size < LIMIT][:50]
+
+
+def _sendable(name: str) -> str:
+    """A name that is no UTF-8 on the disk, as a client can send it."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def spoiled(draw: random.Random, whole: dict[str, bytes]) -> list[tuple[str, bytes]]:

@@ -44,8 +44,8 @@ FLOORS = {
     "evaluation": 6,
     "studies": 7,
     "api": 8,
-    "cli": 8,
     "web": 8,
+    "cli": 9,  # starts the web room, which knows nothing of it
 }
 
 TORCH = {"torch", "torchvision", "lightning", "segmentation_models_pytorch", "timm", "monai"}

@@ -63,6 +63,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first.rename(drawn / PATIENT)
     shutil.copytree(drawn, folder / "kaggle_3m")
     shutil.copytree(drawn, folder / "lgg" / "kaggle_3m")
+    for mask in drawn.glob("*/*_mask.tif"):  # what some other tool has drawn
+        (folder / "masks" / mask.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(mask, folder / "masks" / mask.parent.name)
     shutil.rmtree(folder / "drawn")
     write_set(folder / "figshare")
     with zipfile.ZipFile(folder / "brainTumorDataPublic_1-766.zip", "w") as archive:
