@@ -885,6 +885,26 @@ def _(folder: Path) -> Path:
     return written(path, bytes(content))
 
 
+def _misnamed(folder: Path, mark: bytes, flags: int, name: int) -> Path:
+    """A ZIP whose name is said to be UTF-8, and is not, where `mark` begins."""
+    path = zipped(folder / "x.zip", {"x.png": png(slice8())})
+    content = bytearray(path.read_bytes())
+    start = content.index(mark)
+    content[start + flags + 1] |= 0x08
+    content[start + name] = 0xFF
+    return written(path, bytes(content))
+
+
+@refused("ZIP with a name in no letters, before its content")
+def _(folder: Path) -> Path:
+    return _misnamed(folder, b"PK\x03\x04", 6, 30)
+
+
+@refused("ZIP with a name in no letters, in its directory")
+def _(folder: Path) -> Path:
+    return _misnamed(folder, b"PK\x01\x02", 8, 46)
+
+
 @refused("ZIP packed in an unknown way")
 def _(folder: Path) -> Path:
     path = zipped(folder / "x.zip", {"x.png": png(slice8())})

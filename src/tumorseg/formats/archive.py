@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import struct
 import stat
 import tempfile
 import zipfile
@@ -137,4 +138,4 @@ class Archive:
         return FormatError(f"{self.path / name} is damaged", next_step="download the archive again")
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, UnicodeDecodeError, struct.error)
