@@ -6,7 +6,7 @@ Each upload is one of the builders of tests/hostile_files.py, or a whole small s
 had bytes flipped or repeated, got another format's name, was joined to another format, or was packed into a ZIP that
 lies; sometimes as a reference, sometimes with nonsense in the other fields. A whole scan is sent after every hundred
 and must be segmented. Exit code 1 where an answer was a 5xx, was no problem, or held a path or a trace; where the
-server went, or its memory stayed more than 20 % above its level after the first hundred; or where a file was left.
+server went, or its memory stayed more than 20 % above its level after the first quarter; or where a file was left.
 """
 
 import argparse
