@@ -89,6 +89,7 @@ def train(
     fold: int | None = None,
     folds: int | None = None,
     split: Split | None = None,
+    everyone: "str | os.PathLike[str] | None" = None,
     resume: bool = False,
     init: "str | os.PathLike[str] | None" = None,
     device: str = "auto",
@@ -107,6 +108,8 @@ def train(
         output: the run folder; it must not exist, or, with `resume`, hold a checkpoint.
         fold, folds: fold `fold` (from 0) of `folds` is the test part.
         split: who trains, chooses and is tested; None deals the patients by the recipe's shares.
+        everyone: a judged run or cross-validation; all patients train then, by its recipe, and `recipe` stays
+            "default". See docs/training.md.
         resume: go on from the last checkpoint, with the run's own recipe.
         init: a run, or a .safetensors file, whose weights training starts from.
         device: auto, cpu or cuda.
@@ -121,7 +124,13 @@ def train(
         TumorsegError: whatever the caller can mend; the last good checkpoint stands.
     """
     chosen = resolve(recipe, settings)
+    from tumorseg.training.everyone import recipe_of
     from tumorseg.training.fit import train as fit_recipe
+
+    judged = Path(everyone) if everyone is not None else None
+    if judged is not None:
+        own = bool(settings) or recipe != "default" or any(each is not None for each in (fold, folds, split))
+        chosen = recipe_of(judged, own=own)
 
     fit_recipe(
         chosen,
@@ -130,6 +139,7 @@ def train(
         fold=fold,
         folds=folds,
         split=split,
+        everyone=judged,
         resume=resume,
         init=Path(init) if init is not None else None,
         device=device,

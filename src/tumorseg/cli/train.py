@@ -52,12 +52,8 @@ def train(
     resolved = load_recipe(recipe, settings or ())
     require_training()
     if everyone is not None:
-        if settings or recipe != "default" or fold is not None or folds is not None:
-            raise RecipeError(
-                f"--everyone trains as {everyone} was trained, and takes no recipe, settings or folds of its own",
-                next_step="leave out --recipe, --set, --fold and --folds",
-            )
-        resolved = recipe_of(everyone)
+        besides = bool(settings) or recipe != "default" or fold is not None or folds is not None
+        resolved = recipe_of(everyone, own=besides)
     if not resume:
         if leads:
             refuse_existing(output)

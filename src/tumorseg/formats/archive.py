@@ -2,8 +2,8 @@
 
 import io
 import shutil
-import struct
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib

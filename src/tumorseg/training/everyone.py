@@ -9,7 +9,7 @@ from typing import Any
 
 from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import Split
-from tumorseg.errors import TrainingError
+from tumorseg.errors import RecipeError, TrainingError
 from tumorseg.inference.model import read_model
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.recipe import Recipe
@@ -19,13 +19,23 @@ LIKE = "everyone_like"
 """The key of environment.json that names the judged one."""
 
 
-def recipe_of(judged: Path) -> Recipe:
+def recipe_of(judged: Path, *, own: bool = False) -> Recipe:
     """The recipe of a run or a cross-validation.
 
+    Args:
+        judged: the run or the cross-validation.
+        own: whether somebody asks for a recipe, settings or folds besides.
+
     Raises:
+        RecipeError: somebody does.
         TrainingError: it is neither.
         ModelError: it has no whole model, so that it chose nothing yet.
     """
+    if own:
+        raise RecipeError(
+            f"--everyone trains as {judged} was trained, and takes no recipe, settings or folds of its own",
+            next_step="leave out --recipe, --set, --fold and --folds",
+        )
     path = judged / "recipe.yaml"
     if not path.is_file():
         raise TrainingError(
