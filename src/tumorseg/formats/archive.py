@@ -42,7 +42,7 @@ class Archive:
             refuse_irregular(self.path)
         try:
             self._zip = zipfile.ZipFile(content or self.path)
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise FormatError(
                 f"{self.path} is not a ZIP, or is damaged or truncated", next_step="download it again"
             ) from error
