@@ -16,6 +16,9 @@ from tumorseg.errors import FormatError, UnsafeArchive
 from tumorseg.formats.limits import MAX_BYTES, refuse_irregular
 
 MAX_MEMBERS = 100_000
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OSError)
+"""What `zipfile` raises on a ZIP that is damaged, encrypted, packed in an unknown way, or has names in no letters."""
+
 MAX_MEMBER_BYTES = 256 * 2**20
 """No slice is larger; what calls itself so is not unpacked into memory."""
 
@@ -42,7 +45,7 @@ class Archive:
             refuse_irregular(self.path)
         try:
             self._zip = zipfile.ZipFile(content or self.path)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise FormatError(
                 f"{self.path} is not a ZIP, or is damaged or truncated", next_step="download it again"
             ) from error
@@ -98,7 +101,7 @@ class Archive:
         member = self._checked(name, MAX_MEMBER_BYTES)
         try:
             return io.BytesIO(self._zip.read(member))
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged(name) from error
 
     @contextmanager
@@ -108,7 +111,7 @@ class Archive:
         try:
             with self._zip.open(member) as content:
                 yield content
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged(name) from error
 
     def nested(self, name: str) -> "Archive":
@@ -118,7 +121,7 @@ class Archive:
         try:
             with self._zip.open(member) as packed:
                 shutil.copyfileobj(packed, unpacked, 2**20)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             unpacked.close()
             raise self._damaged(name) from error
         return Archive(self.path / name, unpacked)
@@ -136,6 +139,3 @@ class Archive:
 
     def _damaged(self, name: str) -> FormatError:
         return FormatError(f"{self.path / name} is damaged", next_step="download the archive again")
-
-
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, UnicodeDecodeError, struct.error)

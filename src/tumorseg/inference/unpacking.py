@@ -5,10 +5,10 @@ import stat
 import tempfile
 import weakref
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from tumorseg.errors import FormatError, OutputError
+from tumorseg.formats.archive import DAMAGE
 from tumorseg.formats.limits import refuse_irregular
 
 SUFFIX = ".zip"
@@ -17,8 +17,6 @@ MOST_BYTES = 16 * 2**30
 _PLAIN_BYTES = 256 * 2**20
 _MOST_RATIO = 200
 """Above so many bytes, no scans pack so well."""
-
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 
 
 class Unpacked:
@@ -50,7 +48,7 @@ class Unpacked:
                         shutil.copyfileobj(packed, file, 2**20)
         except FileExistsError as error:
             raise FormatError(f"{path} holds two files of one name", next_step="unpack it by hand") from error
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise FormatError(
                 f"{path} is not a ZIP, or is damaged or truncated", next_step="download or pack it again"
             ) from error

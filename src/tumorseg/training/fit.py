@@ -275,7 +275,9 @@ def fit(
             precision=device.precision,  # type: ignore[arg-type]
             max_epochs=recipe.total_epochs,
             check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),
-            limit_val_batches=1.0 if len(validation) else 0,
+            limit_val_batches=1.0
+            if validation.part.patients
+            else 0,  # of all devices alike, however few slices one has
             gradient_clip_val=recipe.optimizer.clip,
             callbacks=training_callbacks(
                 recipe,
