@@ -16,6 +16,7 @@ from tumorseg.evaluation.evaluate import OUTPUTS
 from tumorseg.evaluation.evaluate_masks import evaluate_masks
 from tumorseg.evaluation.mask_names import bare_stem, match_places
 from tumorseg.evaluation.schema import metrics_schema
+from tumorseg.formats.matlab_mask import write_mask_matlab
 
 
 def write(path, mask):
@@ -42,6 +43,21 @@ def folders(tmp_path):
 
 def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_matlab_masks_are_judged_as_segment_writes_them(folders, tmp_path, classes):
+    pred, ref, out = folders
+    for side in (pred, ref):
+        for path in sorted(side.rglob("*.png")):
+            mask = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) != 0).astype(np.uint8) * classes
+            target = tmp_path / "mat" / side.name / path.parent.name / f"{path.stem}.mat"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_mask_matlab(target, mask[None], classes=classes)
+    as_png, as_mat = tmp_path / "png", out
+    evaluate_masks(pred, ref, as_png)
+    evaluate_masks(tmp_path / "mat" / "pred", tmp_path / "mat" / "ref", as_mat)
+    assert metrics_of(as_mat)["dice_patient"] == metrics_of(as_png)["dice_patient"]
 
 
 def test_masks_of_any_tool_are_judged_by_patient(folders):

@@ -26,7 +26,7 @@ from segmenting import (
 )
 from tiny_model import write_model
 from tumorseg.formats.dicom_seg import read_segmentation
-from tumorseg.formats.matlab_mask import read_written_mask
+from tumorseg.formats.matlab_mask import read_mask_matlab
 from tumorseg.formats.nifti import read_labels_nifti
 from tumorseg.formats.png import read_mask_png
 from tumorseg.formats.tiff import read_mask_tiff
@@ -69,7 +69,7 @@ def test_every_picture_format_gets_its_mask_in_that_format(
     assert np.array_equal(read_mask_tiff(out / "deep_mask.tif") != 0, expected(1))
     assert np.array_equal(read_mask_tiff(out / "pages_mask.tif") != 0, expected(4))
     assert np.array_equal(read_mask_png(out / "p_mask.png") != 0, expected(1))
-    assert np.array_equal(read_written_mask(out / "m_mask.mat") != 0, expected(1))
+    assert np.array_equal(read_mask_matlab(out / "m_mask.mat") != 0, expected(1))
     assert np.array_equal(np.load(out / "n_mask.npy") != 0, expected(4))
     again = segment(capsys, tmp_path / "in", "--output", out, "--model", model, "--resume")
     assert again.code == 0

@@ -16,6 +16,7 @@ from tumorseg.datasets.pairing import IMAGE_FOLDERS, Pair
 from tumorseg.errors import DataError, FormatError, ShapeMismatch
 from tumorseg.evaluation.mask_names import MaskListing, list_masks
 from tumorseg.formats import find_format, split_name
+from tumorseg.formats.matlab import holds_image
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Geometry, Mask, Scan
 
@@ -70,7 +71,9 @@ def holds_images_too(folder: Path) -> bool:
     if any((folder / name).is_file() for name in (DESCRIPTION, TABLE)) or any(folder.glob("*.zip")):
         return True
     listing = list_masks(folder)
-    if any(path.suffix.lower() == ".mat" for path in listing.masks):
+    # Files of the figshare set hold image and mask; masks that are written here as MATLAB files do not.
+    first_matlab = next((path for path in listing.masks if path.suffix.lower() == ".mat"), None)
+    if first_matlab is not None and holds_image(first_matlab):
         return True
     places = {listing.place(mask) for mask in listing.masks}
     beside = [path.relative_to(folder).parent.parts for path in listing.left_out]

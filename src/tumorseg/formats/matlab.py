@@ -77,10 +77,13 @@ def read_class_mask(path: Path, content: BinaryIO | None = None) -> Mask:
         return (inside * np.uint8(label))[None]
 
 
-def read_mask_matlab(path: Path) -> Mask:
-    """The tumour's mask, (1, height, width) uint8, 0 and 1."""
-    mask: Mask = (read_class_mask(path) != 0).astype(np.uint8)
-    return mask
+def holds_image(path: Path) -> bool:
+    """Whether a file holds a slice with its image, as those of the figshare set do; True of a damaged one."""
+    try:
+        with opened(path) as file:
+            return STRUCT in file
+    except FormatError:
+        return True
 
 
 def read_header(path: Path) -> Header:
@@ -108,7 +111,7 @@ def read_folds(path: Path, content: BinaryIO | None = None) -> NDArray[np.int64]
         except Exception as error:  # whatever SciPy meets in damaged bytes
             raise FormatError(f"{path} holds no readable cvind", next_step=_AGAIN) from error
     else:
-        with _opened(path, content) as file:
+        with opened(path, content) as file:
             stored = _dataset(path, file, "cvind")
             if stored.size > MOST_FOLDS:
                 raise FormatError(f"{path} names folds for {stored.size:,} files", next_step=_AGAIN)
@@ -129,7 +132,7 @@ def _first_bytes(path: Path, content: BinaryIO | None) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path, content: BinaryIO | None) -> Iterator["h5py.File"]:
+def opened(path: Path, content: BinaryIO | None = None) -> Iterator["h5py.File"]:
     """The HDF5 file; whatever goes wrong inside a damaged one becomes one FormatError."""
     import h5py
 
@@ -158,7 +161,7 @@ def _rewound(content: BinaryIO) -> BinaryIO:
 def _struct(path: Path, content: BinaryIO | None) -> Iterator["h5py.Group"]:
     import h5py
 
-    with _opened(path, content) as file:
+    with opened(path, content) as file:
         struct = _member(path, file, STRUCT)
         if not isinstance(struct, h5py.Group):
             raise FormatError(f"{path} holds a {STRUCT} that is no struct", next_step=_AGAIN)

@@ -1,14 +1,19 @@
 """A mask as MATLAB v7.3: the variable `tumorMask`, logical, or uint8 where there are several classes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tumorseg.errors import FormatError, ShapeMismatch, TumorsegError
+from tumorseg.errors import FormatError, ShapeMismatch
 from tumorseg.files import atomic_write
 from tumorseg.formats.header import Header
-from tumorseg.formats.limits import refuse_irregular, refuse_oversized
+from tumorseg.formats.limits import refuse_oversized
+from tumorseg.formats.matlab import opened, read_class_mask
 from tumorseg.scan import Mask
+
+if TYPE_CHECKING:
+    import h5py
 
 VARIABLE = "tumorMask"
 _OPENING = b"MATLAB 7.3 MAT-file, Platform: any, Created by tumorseg HDF5 schema 1.00 ."
@@ -46,26 +51,37 @@ def write_mask_matlab(path: Path, mask: Mask, *, classes: int = 1) -> None:
             block.write(_OPENING.ljust(_TEXT_BYTES) + _VERSION)
 
 
-def read_written_mask(path: Path) -> Mask:
-    """Read what `write_mask_matlab` wrote, (1, height, width) uint8.
+def read_labels_matlab(path: Path) -> Mask:
+    """The values of a mask that was written here, or of one of the figshare set, (1, height, width) uint8.
+
+    Of the former, logical ones are 0 and 255: tumour, of whichever class. See `tumorseg.formats.mask_values`.
 
     Raises:
-        FormatError: damaged, or not such a file.
+        FormatError: damaged, or neither.
     """
+    with opened(path) as file:
+        if VARIABLE not in file:
+            return read_class_mask(path)
+        stored = _stored(path, file)
+        logical = stored.attrs.get("MATLAB_class") == b"logical"
+        mask: Mask = np.ascontiguousarray(stored[()].T)[None]
+        return np.where(mask != 0, np.uint8(255), np.uint8(0)) if logical else mask
+
+
+def read_mask_matlab(path: Path) -> Mask:
+    """The tumour's mask, (1, height, width) uint8, 0 and 1."""
+    mask: Mask = (read_labels_matlab(path) != 0).astype(np.uint8)
+    return mask
+
+
+def _stored(path: Path, file: "h5py.File") -> "h5py.Dataset":
+    """The mask, which must lie in this file itself."""
     import h5py
 
-    refuse_irregular(path)
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            if not isinstance(file.get(VARIABLE, getlink=True), h5py.HardLink):
-                raise FormatError(f"{path} has no {VARIABLE} of its own", next_step=_AGAIN)
-            stored = file[VARIABLE]
-            if not isinstance(stored, h5py.Dataset) or stored.dtype != np.uint8 or stored.ndim != 2 or stored.external:
-                raise FormatError(f"{path} holds a {VARIABLE} that is no mask", next_step=_AGAIN)
-            refuse_oversized(path, Header(1, stored.shape[1], stored.shape[0], 1, stored.dtype))
-            mask: Mask = np.ascontiguousarray(stored[()].T)[None]
-            return mask
-    except TumorsegError:
-        raise
-    except Exception as error:  # HDF5 raises almost anything on damaged bytes
-        raise FormatError(f"{path} is not MATLAB v7.3, or is damaged or truncated", next_step=_AGAIN) from error
+    if not isinstance(file.get(VARIABLE, getlink=True), h5py.HardLink):
+        raise FormatError(f"{path} has no {VARIABLE} of its own", next_step=_AGAIN)
+    stored = file[VARIABLE]
+    if not isinstance(stored, h5py.Dataset) or stored.dtype != np.uint8 or stored.ndim != 2 or stored.external:
+        raise FormatError(f"{path} holds a {VARIABLE} that is no mask", next_step=_AGAIN)
+    refuse_oversized(path, Header(1, stored.shape[1], stored.shape[0], 1, stored.dtype))
+    return stored

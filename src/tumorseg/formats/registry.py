@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tumorseg.errors import FormatError
-from tumorseg.formats import dicom, dicom_seg, jpeg, matlab, nifti, numpy_file, png, tiff
+from tumorseg.formats import dicom, dicom_seg, jpeg, matlab, matlab_mask, nifti, numpy_file, png, tiff
 from tumorseg.formats.header import Header
 from tumorseg.formats.volume import Volume
 from tumorseg.scan import Geometry, Mask, Pixels
@@ -75,8 +75,8 @@ FORMATS = {
         matlab.SUFFIXES,
         matlab.read_header,
         matlab.read_image,
-        matlab.read_mask_matlab,
-        matlab.read_class_mask,
+        matlab_mask.read_mask_matlab,
+        matlab_mask.read_labels_matlab,
         None,
     ),
     "nifti": Format(

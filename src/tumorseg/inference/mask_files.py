@@ -155,14 +155,8 @@ def _write_like(target: Path, mask: Mask, source: Path, kind: Format, classes: i
 
 def _read_like(target: Path, source: Path, kind: Format, wanted: OutputFormat) -> Mask | None:
     """A mask in the source's own format or as PNG; None where it is not of the source's size."""
-    if wanted == "png" or kind is FORMATS["jpeg"]:
-        mask = read_labels_png(target)
-    elif kind is FORMATS["matlab"]:
-        from tumorseg.formats.matlab_mask import read_written_mask
-
-        mask = read_written_mask(target)
-    else:
-        mask = kind.read_labels(target)
+    as_png = wanted == "png" or kind is FORMATS["jpeg"]
+    mask = read_labels_png(target) if as_png else kind.read_labels(target)
     return mask if wanted == "png" or mask.shape == kind.header(source).shape[:3] else None
 
 
