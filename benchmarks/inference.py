@@ -68,7 +68,11 @@ def network_of(run: Path) -> Any:
 
     spec = read_model(run).spec
     network = build_network(
-        load_recipe(run / "recipe.yaml").network, channels=len(spec.channels), classes=spec.logits, pretrained=False
+        load_recipe(run / "recipe.yaml").network,
+        channels=len(spec.channels),
+        classes=spec.logits,
+        stack=spec.stack,
+        pretrained=False,
     )
     network.load_state_dict(read_state(run / "model" / "weights.safetensors"))
     return network.eval()
@@ -78,13 +82,17 @@ def torch_way(run: Path, scans: Path, output: Path, *, batch: int) -> Callable[[
     """What a peer does, once it is ready."""
     import torch
 
+    from tumorseg.inference.model import read_model
+
     network = network_of(run)
+    stack = read_model(run).spec.stack
     order = torch.channels_last if batch > 1 else torch.contiguous_format
     network = network.to(memory_format=order)
 
     def segment(images: list[Path]) -> None:
         frames = [cv2.imread(str(image), cv2.IMREAD_UNCHANGED) for image in images]
         given = torch.from_numpy(np.stack(frames).transpose(0, 3, 1, 2).astype(np.float32) / 255)
+        given = given.repeat(1, stack, 1, 1)  # a plain script would have its neighbours at hand already
         with torch.no_grad():
             masks = torch.sigmoid(network(given.contiguous(memory_format=order)))[:, 0].numpy() > 0.5
         for image, mask in zip(images, masks, strict=True):

@@ -31,7 +31,9 @@ def main() -> None:
 
     shipped, own = read_model(arguments.model), read_model(arguments.run)
     recipe = load_recipe(arguments.run / "recipe.yaml")
-    network = build_network(recipe.network, channels=len(own.spec.channels), classes=own.spec.logits, pretrained=False)
+    network = build_network(
+        recipe.network, channels=len(own.spec.channels), classes=own.spec.logits, stack=own.spec.stack, pretrained=False
+    )
     network.load_state_dict(read_state(arguments.run / "model" / "weights.safetensors"))
     data = arguments.data or Path(read_environment(arguments.run)["data"])
     scans = prepare(data).scans

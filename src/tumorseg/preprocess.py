@@ -88,6 +88,18 @@ def filtered(frame: Array, measured: Statistics, filters: Sequence[Filter]) -> t
     return apply_filters(eight_bits(frame, measured.black[0], measured.white[0]), filters), measured.of_eight_bits()
 
 
+def stacked(index: int, slices: int, neighbours: int) -> list[int]:
+    """Which slices a network sees at once, the one that it marks first, then those below and above, nearest first.
+
+    Args:
+        index: of the slice that is marked, from 0.
+        slices: of the scan.
+        neighbours: on each side; the scan's last one stands for those beyond its end.
+    """
+    steps = [0, *(sign * step for step in range(1, neighbours + 1) for sign in (-1, 1))]
+    return [min(max(index + step, 0), slices - 1) for step in steps]
+
+
 def statistics(pixels: Array, normalization: Normalization) -> Statistics:
     """Measure what `normalise` needs.
 

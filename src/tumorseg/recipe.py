@@ -192,6 +192,8 @@ class Recipe(Part):
     Attributes:
         name, description: what people call it and what it is.
         channels: the sequences that the network sees, in this order; empty takes the data set's own.
+        neighbours: slices on each side that the network sees beside the one it marks (2.5D); at the ends of a scan,
+            and where a slice is alone, the slice itself stands for those that are not there.
         classes: one name takes every class of the data set together as tumour; several must be the data set's own,
             in its order, and each is segmented.
         filters: applied to the image before it is normalised, in this order; see `tumorseg.filters`.
@@ -216,6 +218,7 @@ class Recipe(Part):
     name: str
     description: str = ""
     channels: tuple[str, ...] = ()
+    neighbours: int = Field(default=0, ge=0, le=3)
     classes: tuple[str, ...] = Field(default=("tumour",), min_length=1)
     filters: tuple[Filter, ...] = ()
     normalization: Normalization = "volume-percentile"
@@ -248,7 +251,14 @@ class Recipe(Part):
             raise ValueError(f"patch_size {self.patch_size} exceeds image_size {self.image_size}")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes names one class twice")
+        if self.neighbours and self.augmentation.fade_lesion:
+            raise ValueError("augmentation.fade_lesion knows no tumour of neighbouring slices; set one of the two to 0")
         return self
+
+    @property
+    def stack(self) -> int:
+        """Slices that the network sees at once: the one it marks, and its neighbours."""
+        return 1 + 2 * self.neighbours
 
     @property
     def logits(self) -> int:

@@ -54,6 +54,7 @@ class ModelSpec(Part):
         name: what people call the model.
         recipe: name of the recipe that it was trained by.
         channels: the sequences that the network sees, in this order.
+        neighbours: slices on each side that the network sees beside the one it marks; see `Recipe`.
         classes: names of the mask's classes 1…K; several exclude each other, and the network has one logit for each
             and, before them, one for background.
         filters, normalization, crop, image_size: how a scan is brought onto the network's grid; see `Recipe`.
@@ -73,6 +74,7 @@ class ModelSpec(Part):
     name: str
     recipe: str
     channels: tuple[str, ...] = Field(min_length=1)
+    neighbours: int = Field(default=0, ge=0, le=3)
     classes: tuple[str, ...] = Field(min_length=1)
     filters: tuple[Filter, ...] = ()
     normalization: Normalization
@@ -88,6 +90,11 @@ class ModelSpec(Part):
     data_licence: str = ""
     fast: FastWay | None = None
     files: dict[str, Digest] = Field(default_factory=dict)
+
+    @property
+    def stack(self) -> int:
+        """Slices that the network sees at once."""
+        return 1 + 2 * self.neighbours
 
     @property
     def logits(self) -> int:

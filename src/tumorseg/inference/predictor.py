@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tumorseg.inference.sequences import choose_channels
 from tumorseg.inference.trust import input_cautions
 from tumorseg.inference.trust_in_mask import mask_cautions
 from tumorseg.postprocess import postprocess
-from tumorseg.preprocess import Grid, Statistics, filtered, head_box, normalise, plan_grid, statistics
+from tumorseg.preprocess import Grid, Statistics, filtered, head_box, normalise, plan_grid, stacked, statistics
 from tumorseg.recipe import Filter
 from tumorseg.scan import Caution, Pixels, Scan, Segmentation
 
@@ -30,6 +31,9 @@ _AXES: dict[Flip, int] = {"horizontal": -1, "vertical": -2}
 """Of (slices, channels, height, width)."""
 
 _RESAMPLED = tuple(map(np.dtype, (np.uint8, np.uint16, np.int16, np.float32, np.float64)))
+
+_RECENT = 32
+"""Slices of a scan that are kept as a network with neighbours sees them."""
 
 ROUND = 4
 """Slices that each lane computes before any is answered, where there are several lanes."""
@@ -50,6 +54,8 @@ class _Task:
     filters: tuple[Filter, ...]
     warnings: tuple[Caution, ...]
     classes: int
+    neighbours: int
+    alone: Callable[[int], Float32] = field(init=False)
     probability: NDArray[np.float16] = field(init=False)
     overlaps: NDArray[np.int64] = field(init=False)
     left: int = field(init=False)
@@ -59,9 +65,17 @@ class _Task:
         self.probability = allocate((*self.pixels.shape[:3], *axes), np.float16)
         self.overlaps = np.zeros((len(self.pixels), 2), np.int64)
         self.left = len(self.pixels)
+        # Neighbours meet a slice again and again while its own turn is near.
+        self.alone = lru_cache(_RECENT)(self._alone) if self.neighbours else self._alone
 
     def frame(self, index: int) -> Float32:
-        """One slice as the network sees it, (channels, size, size)."""
+        """One slice and its neighbours as the network sees them, (stack * channels, size, size)."""
+        if not self.neighbours:
+            return self.alone(index)
+        return np.concatenate([self.alone(each) for each in stacked(index, len(self.pixels), self.neighbours)])
+
+    def _alone(self, index: int) -> Float32:
+        """One slice, (channels, size, size)."""
         frame, measured = filtered(self.pixels[index], self.measured.of_slice(index), self.filters)
         # Resampled before it is normalised, as in training.
         square = self.grid.apply(frame)
@@ -116,7 +130,7 @@ class Predictor:
         return next(self.segment_all([scan]))
 
     def frame(self, scan: Scan, index: int) -> Float32:
-        """One slice as the network sees it, (channels, size, size) float32."""
+        """One slice, with its neighbours, as the network sees it, (stack * channels, size, size) float32."""
         return self._open(scan).frame(index)
 
     def probabilities(self, scan: Scan) -> NDArray[np.float16]:
@@ -175,7 +189,8 @@ class Predictor:
         box = head_box(pixels) if self.spec.crop == "head" else None
         grid = plan_grid(*pixels.shape[1:3], image_size=self.spec.image_size, box=box)
         measured = statistics(pixels, self.spec.normalization)
-        return _Task(scan, pixels, measured, grid, self.spec.filters, warnings, len(self.spec.classes))
+        spec = self.spec
+        return _Task(scan, pixels, measured, grid, spec.filters, warnings, len(spec.classes), spec.neighbours)
 
     def _compute(self, batch: list[tuple[_Task, int]]) -> None:
         """Send slices through the network and put their probabilities where they belong."""

@@ -55,18 +55,21 @@ NETWORKS: dict[str, Entry] = {
 }
 
 
-def build_network(network: Network, *, channels: int, classes: int, pretrained: bool = True) -> nn.Module:
+def build_network(
+    network: Network, *, channels: int, classes: int, stack: int = 1, pretrained: bool = True
+) -> nn.Module:
     """Build what a recipe names.
 
     Args:
         network: the recipe's choice.
-        channels: of the input.
+        channels: of a slice.
+        stack: slices that it sees at once, one behind the other along the axis of channels, its own first.
         classes: of the output; each is one logit per pixel.
         pretrained: load `network.weights`; False where other weights replace them anyway.
 
     Returns:
-        A network from (N, channels, H, W) float to (N, classes, H, W) logits, H and W from 32 on, without weights
-        that never reach its output.
+        A network from (N, stack * channels, H, W) float to (N, classes, H, W) logits, H and W from 32 on, without
+        weights that never reach its output.
 
     Raises:
         RecipeError: no such network or encoder, or a key that this network does not have.
@@ -79,7 +82,7 @@ def build_network(network: Network, *, channels: int, classes: int, pretrained: 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            built = entry.build(network, channels, classes)
+            built = entry.build(network, stack * channels, classes)
     except (KeyError, ValueError, RuntimeError) as error:
         reason = str(error).strip("'\"").partition("\n")[0][:120]
         with_encoder = f" with encoder '{network.encoder}'" if entry.stages is None else ""
@@ -93,8 +96,8 @@ def build_network(network: Network, *, channels: int, classes: int, pretrained: 
     if stride > 1:
         built = take_any_size(built, stride)
     if pretrained and entry.stages is None:
-        load_encoder_weights(built, network, channels=channels)
-    remove_unused(built, channels)
+        load_encoder_weights(built, network, channels=channels, stack=stack)
+    remove_unused(built, stack * channels)
     if network.dropout:
         parent, _, last = entry.head.rpartition(".")
         head = built.get_submodule(entry.head)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from tumorseg.errors import ModelError
@@ -24,8 +25,10 @@ _PREFIXES = ("encoder.", "module.", "model.")
 """What a network that holds the encoder, or a wrapper, puts before its names."""
 
 
-def load_encoder_weights(built: nn.Module, network: Network, *, channels: int) -> None:
+def load_encoder_weights(built: nn.Module, network: Network, *, channels: int, stack: int = 1) -> None:
     """Fill the encoder of `built` in place with what `network.weights` names.
+
+    A network that sees neighbouring slices, `stack` in all, starts as one that heeds its own alone.
 
     Raises:
         ModelError: the weights cannot be found, read or fetched, or are another network's.
@@ -37,7 +40,8 @@ def load_encoder_weights(built: nn.Module, network: Network, *, channels: int) -
     else:
         state, where = read_state(Path(network.weights)), network.weights
     encoder = cast(nn.Module, built.encoder)
-    matched = _matched(state, encoder.state_dict(), where=where, encoder=network.encoder, channels=channels)
+    wanted = encoder.state_dict()
+    matched = _matched(state, wanted, where=where, encoder=network.encoder, channels=channels, stack=stack)
     encoder.load_state_dict(matched)
 
 
@@ -54,7 +58,9 @@ def _imagenet(encoder: str) -> State:
     return read_state(cached_weights(encoder) or fetched(encoder))
 
 
-def _matched(given: State, wanted: dict[str, Tensor], *, where: str, encoder: str, channels: int) -> dict[str, Tensor]:
+def _matched(
+    given: State, wanted: dict[str, Tensor], *, where: str, encoder: str, channels: int, stack: int
+) -> dict[str, Tensor]:
     """The given tensors under the encoder's own names; by name where they agree, else by order and shape.
 
     Encoders keep the order of their layers whatever they call them; a classifier at the end stays behind. How many
@@ -71,6 +77,7 @@ def _matched(given: State, wanted: dict[str, Tensor], *, where: str, encoder: st
         own, tensor = wanted[name], pairs.get(name)
         if tensor is not None and name == first and tensor.shape != own.shape and _differ_in_channels(tensor, own):
             tensor = _for_channels(tensor, channels)
+            tensor = torch.cat([tensor, tensor.new_zeros(tensor.shape).repeat(1, stack - 1, 1, 1)], dim=1)
         if tensor is None or tensor.shape != own.shape:
             raise ModelError(f"{where} do not fit encoder {encoder} (at {name})", next_step="bring that encoder's own")
         matched[name] = tensor

@@ -81,7 +81,8 @@ def apply(
 
     Args:
         changes: from `draw`.
-        images: (B, C, H, W) float, normalised.
+        images: (B, C, H, W) float, normalised; C counts the channels of a slice and then those of its neighbours,
+            which change alike, each with noise of its own.
         masks: (B, 1, H, W) float.
         patch: side of what is returned.
         fill: (B, C) value of black, for what lies outside the frame; None takes the nearest pixel.
@@ -93,13 +94,19 @@ def apply(
     if changes.fading is not None:
         images = fade(changes.fading, images, masks)
     if changes.dropped.any():
-        dropped = torch.from_numpy(changes.dropped).to(images.device)[:, :, None, None]
-        images = torch.where(dropped, images[:, flair : flair + 1], images)
+        dropped = torch.from_numpy(changes.dropped).to(images.device)[:, None, :, None, None]
+        stack = _each_slice(images, changes.dropped.shape[1])
+        images = torch.where(dropped, stack[:, :, flair : flair + 1], stack).flatten(1, 2)
     if changes.moves:
         images, masks = _move(changes, images, masks, patch=patch, fill=fill)
     if changes.intensity is not None:
         images = _recolour(images, torch.from_numpy(changes.intensity).to(images.device), changes.noise_seed)
     return images, masks
+
+
+def _each_slice(images: Tensor, channels: int) -> Tensor:
+    """(B, slices * channels, H, W) as (B, slices, channels, H, W)."""
+    return images.reshape(len(images), -1, channels, *images.shape[2:])
 
 
 def _draw_matrix(recipe: Augmentation, rng: Generator) -> NDArray[np.float64]:
@@ -161,14 +168,16 @@ def _move(changes: Changes, images: Tensor, masks: Tensor, *, patch: int, fill: 
 
 def _recolour(images: Tensor, amounts: Tensor, noise_seed: int) -> Tensor:
     """Gamma, contrast, brightness and noise, each channel by its own draw; black stays black under gamma."""
-    brightness, contrast, gamma, noise = (amounts[..., index, None, None] for index in range(4))
-    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    shape, axes = images.shape, (1, 3, 4)
+    images = _each_slice(images, amounts.shape[1])
+    brightness, contrast, gamma, noise = (amounts[:, None, :, index, None, None] for index in range(4))
+    low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
     span = (high - low).clamp_min(1e-6)
     unit = (images - low) / span
     unit = torch.where(gamma == 0, unit, unit.clamp_min(1e-6).pow(gamma.exp()))
-    mean = unit.mean((2, 3), keepdim=True)
+    mean = unit.mean(axes, keepdim=True)
     unit = (unit - mean) * (1 + contrast) + mean + brightness
     if bool((noise > 0).any()):
         generator = torch.Generator(images.device).manual_seed(noise_seed)
         unit = unit + noise * torch.randn(images.shape, generator=generator, device=images.device)
-    return unit * span + low
+    return (unit * span + low).reshape(shape)

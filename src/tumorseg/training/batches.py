@@ -17,7 +17,7 @@ from torch import Tensor
 from tumorseg.datasets.prepared import Store, StoredScan
 from tumorseg.datasets.split import Part, Split
 from tumorseg.errors import TrainingError
-from tumorseg.preprocess import Grid, Statistics, filtered, fixed_statistics, percentile_statistics, plan_grid
+from tumorseg.preprocess import Grid, Statistics, filtered, fixed_statistics, percentile_statistics, plan_grid, stacked
 from tumorseg.recipe import Recipe
 from tumorseg.training.augmentation import Changes, draw
 
@@ -26,7 +26,8 @@ class Batch(NamedTuple):
     """One step's slices as they lie in the store, and how to normalise and change them.
 
     Attributes:
-        pixels: (B, H, W, C) uint8, or float32 where the store's pixels are of another dtype.
+        pixels: (B, H, W, C) uint8, or float32 where the store's pixels are of another dtype; C counts the channels
+            of the slice and then those of its neighbours, where the recipe has such.
         masks: (B, H, W) uint8, the data set's classes.
         low, span: (B, C) float32; see `Statistics`.
         floor, ceiling: see `Statistics`.
@@ -85,25 +86,34 @@ class PartOfStore:
         return plan_grid(entry.shape[1], entry.shape[2], image_size=self.recipe.image_size, box=box)
 
     def assemble(self, picked: NDArray[np.int64], changes: Changes | None, rng: Generator | None) -> Batch:
-        """Gather slices; `picked` indexes `rows`. With `rng`, statistics may come from a subset of a volume."""
-        size, channels = self.recipe.image_size, len(self.channels)
+        """Gather slices; `picked` indexes `rows`.
+
+        With `rng`, statistics may come from a subset of a volume, which then lacks neighbours too, and which way the
+        slices of a volume are counted is drawn as well.
+        """
+        size, channels, stack = self.recipe.image_size, len(self.channels), self.recipe.stack
         eight_bits = bool(self.recipe.filters) or all(entry.dtype == "uint8" for entry in self.store.stored)
-        pixels = np.empty((len(picked), size, size, channels), np.uint8 if eight_bits else np.float32)
+        pixels = np.empty((len(picked), size, size, stack * channels), np.uint8 if eight_bits else np.float32)
         masks = np.empty((len(picked), size, size), np.uint8)
-        low = np.empty((len(picked), channels), np.float32)
-        span = np.empty((len(picked), channels), np.float32)
+        low = np.empty((len(picked), stack * channels), np.float32)
+        span = np.empty((len(picked), stack * channels), np.float32)
         measured: Statistics | None = None
         for place, index in enumerate(picked):
             row = int(self.rows[index])
             entry = self.store.stored[int(self.store.scan_index[row])]
             order = [entry.channels.index(channel) for channel in self.channels]
             grid = self.grid(entry)
-            frame = self.store.pixels(entry)[row - entry.first]
-            frame = frame if order == list(range(len(entry.channels))) else frame[..., order]
-            frame, measured = filtered(frame, self._statistics(entry, row, rng).of_channels(order), self.recipe.filters)
-            pixels[place] = grid.apply(frame)
+            present = self._present(entry, row, rng)
+            seen = self._seen(entry, row, present, rng)
+            for index_in_stack, own in enumerate(seen):
+                at = slice(index_in_stack * channels, (index_in_stack + 1) * channels)
+                frame = self.store.pixels(entry)[own - entry.first]
+                frame = frame if order == list(range(len(entry.channels))) else frame[..., order]
+                scale = self._statistics(entry, own, present).of_channels(order)
+                frame, measured = filtered(frame, scale, self.recipe.filters)
+                pixels[place, ..., at] = grid.apply(frame)
+                low[place, at], span[place, at] = measured.low[0], measured.span[0]
             masks[place] = grid.apply(self.store.masks(entry)[row - entry.first], nearest=True)
-            low[place], span[place] = measured.low[0], measured.span[0]
         assert measured is not None
         return Batch(
             torch.from_numpy(pixels),
@@ -116,7 +126,30 @@ class PartOfStore:
             torch.from_numpy(self.owners[picked]),
         )
 
-    def _statistics(self, entry: StoredScan, row: int, rng: Generator | None) -> Statistics:
+    def _present(self, entry: StoredScan, row: int, rng: Generator | None) -> NDArray[np.int64]:
+        """Rows of the volume that are taken to be there: all, or with `rng` perhaps a random few."""
+        slices = entry.shape[0]
+        rows = np.arange(entry.first, entry.first + slices)
+        if self.recipe.normalization != "volume-percentile" or rng is None:
+            return rows
+        if rng.random() < self.recipe.sampling.subset_statistics:
+            # As many other slices as chance has it, none included: what a lone slice will be normalised by.
+            others = rng.choice(rows, size=int(slices * rng.random() ** 2), replace=False)
+            rows = np.union1d(others, [row])
+        return rows
+
+    def _seen(self, entry: StoredScan, row: int, present: NDArray[np.int64], rng: Generator | None) -> list[int]:
+        """Rows of a slice and its neighbours; the slice itself stands for what is not there."""
+        neighbours = self.recipe.neighbours
+        if not neighbours:
+            return [row]
+        seen = [entry.first + at for at in stacked(row - entry.first, entry.shape[0], neighbours)]
+        if rng is not None and rng.random() < 0.5:
+            seen = [2 * row - other for other in seen]
+        there = set(present.tolist())
+        return [other if other in there else row for other in seen]
+
+    def _statistics(self, entry: StoredScan, row: int, present: NDArray[np.int64]) -> Statistics:
         levels = self.store.levels(entry)
         if self.recipe.normalization in ("imagenet", "full-range"):
             full = 255.0 if levels is None else float(levels.max())
@@ -124,13 +157,7 @@ class PartOfStore:
         counts = self.store.histograms
         if self.recipe.normalization == "slice-percentile":
             return percentile_statistics(counts[row : row + 1], levels)
-        slices = entry.shape[0]
-        rows = np.arange(entry.first, entry.first + slices)
-        if rng is not None and rng.random() < self.recipe.sampling.subset_statistics:
-            # As many other slices as chance has it, none included: what a lone slice will be normalised by.
-            others = rng.choice(rows, size=int(slices * rng.random() ** 2), replace=False)
-            rows = np.union1d(others, [row])
-        return percentile_statistics(counts[rows].sum(axis=0, keepdims=True), levels)
+        return percentile_statistics(counts[present].sum(axis=0, keepdims=True), levels)
 
 
 class TrainingBatches:

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tumorseg.inference.model import ModelSpec
 from tumorseg.recipe import Recipe
 from tumorseg.training.cited import Evaluation, row_of, seen_failures
-from tumorseg.training.contract import constants_text, grid_text, normalization_text
+from tumorseg.training.contract import constants_text, grid_text, neighbours_text, normalization_text
 from tumorseg.training.data_licences import terms_of
 from tumorseg.training.package import LGG_LICENCE
 
@@ -57,6 +57,7 @@ def model_card(
         channels=", ".join(_IN_WORDS.get(channel, channel) for channel in spec.channels),
         normalization=f"{normalization_text(spec)}; black and white are {constants_text(spec)}",
         grid=grid_text(spec),
+        neighbours=neighbours_text(spec),
         answer=_answer(spec),
         network=_network(recipe, environment),
         recipe=recipe,

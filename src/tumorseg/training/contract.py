@@ -25,8 +25,8 @@ def network_contract(spec: ModelSpec) -> dict[str, str]:
     """Of the plain network: normalised images to logits."""
     return {
         "input": (
-            f"image, float32 (slices, channels, height, width), normalised; height and width are {spec.image_size}, "
-            "slices are free"
+            f"image, float32 (slices, {spec.stack * len(spec.channels)}, height, width), normalised; height and width "
+            f"are {spec.image_size}, slices are free{_stack_text(spec)}"
         ),
         "output": f"logits, float32 (slices, {spec.logits}, height, width)",
         "normalization": normalization_text(spec),
@@ -40,10 +40,16 @@ def raw_contract(spec: ModelSpec) -> dict[str, str]:
     """Of the graph for raw slices."""
     axes = "" if len(spec.classes) == 1 else ", classes"
     flips = ", ".join(spec.test_time_flips)
+    consecutive = (
+        f"; consecutive slices of one scan in order, so that each finds its {spec.neighbours} neighbours on each side "
+        "(at an end, and alone, a slice stands for those that are not there)"
+        if spec.neighbours
+        else ""
+    )
     return {
         "input": (
             f"slices, float32 (slices, {spec.image_size}, {spec.image_size}, channels): stored values, on the grid, "
-            "not normalised"
+            f"not normalised{consecutive}"
         ),
         "constants": (
             "black and white, float32 (slices or 1, channels): what normalisation sends to 0 and 1, "
@@ -55,6 +61,24 @@ def raw_contract(spec: ModelSpec) -> dict[str, str]:
         "test_time_flips": f"inside the graph, averaged with the plain image: {flips}" if flips else "none",
         **_shared(spec),
     }
+
+
+def neighbours_text(spec: ModelSpec) -> str:
+    """What the network sees beside a slice; "" where nothing."""
+    if not spec.neighbours:
+        return ""
+    each = "the slice" if spec.neighbours == 1 else f"the {spec.neighbours} slices"
+    return (
+        f"{each} below and above are seen with every slice; at the ends of a scan, and where a slice is given alone, "
+        "the slice itself stands for those that are not there"
+    )
+
+
+def _stack_text(spec: ModelSpec) -> str:
+    if not spec.neighbours:
+        return ""
+    order = ", ".join(f"{step:+d}" for n in range(1, spec.neighbours + 1) for step in (-n, n))
+    return f"; channels are those of the slice, then those of the slices at {order}"
 
 
 def normalization_text(spec: ModelSpec) -> str:

@@ -167,7 +167,13 @@ def train(
     logger.info("%s: %s", _dealt(split), ", ".join(f"{len(split.keys(part))} {part}" for part in PARTS))
     pretrained = init is None and not resume
     lightning.seed_everything(recipe.seed, verbose=False)  # the first weights are part of what the seed fixes
-    network = build_network(recipe.network, channels=len(recipe.channels), classes=recipe.logits, pretrained=pretrained)
+    network = build_network(
+        recipe.network,
+        channels=len(recipe.channels),
+        classes=recipe.logits,
+        stack=recipe.stack,
+        pretrained=pretrained,
+    )
     if init is not None:
         _start_from(network, Path(init))
     # All that can be wrong with the recipe or the data is found before anything is written.

@@ -59,19 +59,22 @@ def package_model(
     chosen = run / "checkpoints" / f"{which}.ckpt"
     if not chosen.is_file():
         raise TrainingError(f"{run} has no {which} checkpoint", next_step="go on with --resume")
-    network = build_network(recipe.network, channels=len(recipe.channels), classes=recipe.logits, pretrained=False)
+    network = build_network(
+        recipe.network, channels=len(recipe.channels), classes=recipe.logits, stack=recipe.stack, pretrained=False
+    )
     prefix = "network."
     state = read_checkpoint(chosen)["state_dict"]
     network.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
     sample = (store.scans_of(split, "val") or store.scans_of(split, "train"))[0]
     trained_on = [store.stored[index].digest for index in np.unique(store.scan_index[store.rows(split, "train")])]
     with atomic_folder(run / "model") as folder:
-        write_onnx(folder / ONNX_NAME, network, channels=len(recipe.channels), size=recipe.image_size)
+        write_onnx(folder / ONNX_NAME, network, channels=recipe.stack * len(recipe.channels), size=recipe.image_size)
         write_safetensors(folder / "weights.safetensors", network.state_dict())
         spec = ModelSpec(
             name=run.resolve().name,
             recipe=recipe.name,
             channels=recipe.channels,
+            neighbours=recipe.neighbours,
             classes=recipe.classes,
             filters=recipe.filters,
             normalization=recipe.normalization,

@@ -131,16 +131,19 @@ def raw_graph_way(path: Path, spec: ModelSpec) -> Way:
         grid = plan_grid(
             *pixels.shape[1:3], image_size=spec.image_size, box=head_box(pixels) if spec.crop == "head" else None
         )
+        squares = [grid.apply(frame).astype(np.float32) for frame in pixels]
         answers = []
-        for index, frame in enumerate(pixels):
-            constants = measured.of_slice(index)
+        for index in range(len(pixels)):
+            # A slice's neighbours are given with it; those of the neighbours themselves are not needed.
+            first, end = max(0, index - spec.neighbours), min(len(pixels), index + spec.neighbours + 1)
+            each = slice(first, end) if len(measured.low) > 1 else slice(None)
             given = {
-                SLICES: grid.apply(frame)[None].astype(np.float32),
-                BLACK: constants.black,
-                WHITE: constants.white,
+                SLICES: np.stack(squares[first:end]),
+                BLACK: measured.black[each],
+                WHITE: measured.white[each],
             }
-            (square,) = session.run([PROBABILITY], given)
-            answers.append(grid.undo(square[0]).astype(np.float16))
+            (answered,) = session.run([PROBABILITY], given)
+            answers.append(grid.undo(answered[index - first]).astype(np.float16))
         return np.stack(answers)
 
     return way

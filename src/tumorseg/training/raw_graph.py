@@ -21,7 +21,7 @@ SLICES, BLACK, WHITE, PROBABILITY = "slices", "black", "white", "probability"
 _AXES = {"horizontal": 3, "vertical": 2}
 """Of (slices, channels, height, width)."""
 
-_BACKWARDS = np.iinfo(np.int64).min
+_BACKWARDS, _TO_THE_END = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 class _Drawing:
@@ -41,9 +41,12 @@ class _Drawing:
         self.nodes.append(helper.make_node(operation, list(inputs), [name], **attributes))
         return name
 
-    def mirrored(self, values: str, axis: int) -> str:
-        ends = [self.constant([value], np.int64) for value in (-1, _BACKWARDS, axis, -1)]
+    def cut(self, values: str, axis: int, first: int, end: int, step: int = 1) -> str:
+        ends = [self.constant([value], np.int64) for value in (first, end, axis, step)]
         return self.step("Slice", values, *ends)
+
+    def mirrored(self, values: str, axis: int) -> str:
+        return self.cut(values, axis, -1, _BACKWARDS, -1)
 
 
 def write_raw_graph(path: Path, graphs: Sequence[Path], spec: ModelSpec) -> None:
@@ -51,7 +54,8 @@ def write_raw_graph(path: Path, graphs: Sequence[Path], spec: ModelSpec) -> None
 
     All float32. Test-time flips, the temperature and the mean over an ensemble's members are inside it; resampling,
     threshold and postprocessing are not. With the constants of `preprocess.statistics` it computes what
-    `Predictor.probabilities` computes.
+    `Predictor.probabilities` computes. The slices of one call are consecutive ones of one scan where the model has
+    neighbours, which are found among them.
 
     Args:
         path: of the file; it appears whole or not at all.
@@ -67,7 +71,7 @@ def write_raw_graph(path: Path, graphs: Sequence[Path], spec: ModelSpec) -> None
             next_step="export the plain network alone, with --network-only",
         )
     drawing = _Drawing()
-    batch = _flipped(drawing, _normalised(drawing, spec), spec)
+    batch = _flipped(drawing, _stacked(drawing, _normalised(drawing, spec), spec), spec)
     members = [_member(graph, index) for index, graph in enumerate(graphs)]
     total = ""
     for index, member in enumerate(members):
@@ -116,6 +120,20 @@ def _normalised(drawing: _Drawing, spec: ModelSpec) -> str:
     return drawing.step("Transpose", values, perm=[0, 3, 1, 2])
 
 
+def _stacked(drawing: _Drawing, values: str, spec: ModelSpec) -> str:
+    """Each slice with its neighbours behind it, as `preprocess.stacked` orders them."""
+    if not spec.neighbours:
+        return values
+    below = above = values
+    seen = [values]
+    for _ in range(spec.neighbours):
+        ends = drawing.cut(below, 0, 0, 1), drawing.cut(above, 0, -1, _TO_THE_END)
+        below = drawing.step("Concat", ends[0], drawing.cut(below, 0, 0, -1), axis=0)
+        above = drawing.step("Concat", drawing.cut(above, 0, 1, _TO_THE_END), ends[1], axis=0)
+        seen += [below, above]
+    return drawing.step("Concat", *seen, axis=1)
+
+
 def _flipped(drawing: _Drawing, values: str, spec: ModelSpec) -> str:
     """The images with their mirror images behind them, in one batch."""
     if not spec.test_time_flips:
@@ -139,8 +157,7 @@ def _probability(drawing: _Drawing, logits: str, spec: ModelSpec) -> str:
     if spec.logits == 1:
         return drawing.step("Sigmoid", logits)
     every = drawing.step("Softmax", logits, axis=1)
-    starts, ends, axis = (drawing.constant([value], np.int64) for value in (1, spec.logits, 1))
-    return drawing.step("Slice", every, starts, ends, axis)
+    return drawing.cut(every, 1, 1, spec.logits)
 
 
 def _answer(drawing: _Drawing, total: str, spec: ModelSpec, *, members: int) -> None:

@@ -72,7 +72,9 @@ class _Run:
     def network(self, index: int) -> nn.Module:
         """One of the networks, with its trained weights."""
         spec = self.model.spec
-        built = build_network(self.recipe.network, channels=len(spec.channels), classes=spec.logits, pretrained=False)
+        built = build_network(
+            self.recipe.network, channels=len(spec.channels), classes=spec.logits, stack=spec.stack, pretrained=False
+        )
         try:
             built.load_state_dict(read_state(self.networks[index]))
         except RuntimeError as error:
