@@ -33,6 +33,7 @@ from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.store import prepare
 from tumorseg.losses import build_loss
 from tumorseg.networks import build_network
+from tumorseg.preprocess import stacked
 from tumorseg.recipe import Recipe
 from tumorseg.recipe_file import load_recipe
 from tumorseg.training.batches import PartOfStore, TrainingBatches
@@ -60,17 +61,17 @@ class Stopwatch(lightning.Callback):
 
 
 class PlainDataset(Dataset[tuple[Tensor, Tensor]]):
-    """One slice from its two files, augmented with OpenCV, as a public repository would."""
+    """One slice from its two files, and its neighbours from theirs, augmented as a public repository would."""
 
-    def __init__(self, files: list[Path], patch: int) -> None:
+    def __init__(self, files: list[tuple[Path, ...]], patch: int) -> None:
         self.files, self.patch = files, patch
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        path = self.files[index]
-        image = tifffile.imread(path)
+        path, *beside = self.files[index]
+        image = np.concatenate([tifffile.imread(each) for each in (path, *beside)], axis=-1)
         mask = tifffile.imread(path.with_name(f"{path.stem}_mask{path.suffix}"))
         image = image.astype(np.float32) / 255
         mask = (mask > 0).astype(np.float32)
@@ -80,7 +81,8 @@ class PlainDataset(Dataset[tuple[Tensor, Tensor]]):
         turn = cv2.getRotationMatrix2D(
             (width / 2, height / 2), float(np.random.uniform(-20, 20)), float(np.random.uniform(0.8, 1.25))
         )
-        image = cv2.warpAffine(image, turn, (width, height))
+        parts = np.split(image, 1 + len(beside), axis=-1)
+        image = np.concatenate([cv2.warpAffine(part, turn, (width, height)) for part in parts], axis=-1)
         mask = cv2.warpAffine(mask, turn, (width, height), flags=cv2.INTER_NEAREST)
         if np.random.rand() < 0.4:
             image = np.clip(image, 1e-6, 1) ** np.exp(np.random.uniform(-0.3, 0.3))
@@ -93,7 +95,7 @@ class PlainDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 def fresh_network(recipe: Recipe) -> nn.Module:
-    return build_network(recipe.network, channels=3, classes=1, pretrained=False).train()
+    return build_network(recipe.network, channels=3, classes=1, stack=recipe.stack, pretrained=False).train()
 
 
 def real_loop(recipe: Recipe, store: Store, device: Device, steps: int) -> float:
@@ -175,7 +177,11 @@ def in_memory(recipe: Recipe, store: Store) -> Iterator[tuple[Tensor, Tensor]]:
 
 def plain(recipe: Recipe, store: Store, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     """(c) what a DataLoader gives, for ever."""
-    files = [source for scan in store.scans for source in scan.sources]
+    files = [
+        tuple(scan.sources[at] for at in stacked(index, len(scan.sources), recipe.neighbours))
+        for scan in store.scans
+        for index in range(len(scan.sources))
+    ]
     loader = DataLoader(
         PlainDataset(files, recipe.patch_size or recipe.image_size),
         batch_size=recipe.batch_size,  # type: ignore[arg-type]

@@ -142,7 +142,7 @@ def test_a_frozen_encoder_does_not_move(phantom: Path, tmp_path: Path) -> None:
 
     recipe = load_recipe(run / "recipe.yaml")
     seed_everything(recipe.seed, verbose=False)
-    before = build_network(recipe.network, channels=3, classes=1).state_dict()
+    before = build_network(recipe.network, channels=3, classes=1, stack=recipe.stack).state_dict()
     for name, tensor in before.items():
         same = torch.equal(tensor, after[f"network.{name}"])
         assert same == name.startswith("encoder.") or "num_batches" in name or "bn" in name, name

@@ -12,6 +12,7 @@ SIDE = 64
 _COARSE = 128
 _BRIGHT = 0.12
 _FRINGE = 3
+_GREY = 0.15
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 Float32 = NDArray[np.float32]
@@ -27,7 +28,9 @@ class Portrait:
         area: of the region, as a share of the frame.
         aspect: logarithm of its height over its width.
         solid: share of its box that it covers.
-        fringe: (channels,) mean brightness along the edge of the frame.
+        fringe: (channels,) mean brightness along the edge of the frame; where one channel alone has a grey background,
+            as a few of the LGG set have, that is taken for black.
+        grey: whether it is so.
         noise: (channels,) standard deviation of the noise (Immerkær 1996), in units of normalised brightness.
     """
 
@@ -37,6 +40,7 @@ class Portrait:
     aspect: float
     solid: float
     fringe: Float32
+    grey: bool
     noise: Float32
 
 
@@ -61,6 +65,8 @@ def portrait(frame: Float32) -> Portrait | None:
     if min(across, down) < 2:
         return None
     region = _filled(labels == largest)
+    dark = _on_black(coarse, region)
+    coarse, has_grey = dark, dark is not coarse
     side = max(across, down)
     corner = top_row - (side - down) // 2, left - (side - across) // 2
     area = int(np.count_nonzero(region))
@@ -71,6 +77,7 @@ def portrait(frame: Float32) -> Portrait | None:
         aspect=float(np.log(down / across)),
         solid=area / (across * down),
         fringe=_fringe(coarse),
+        grey=has_grey,
         noise=_noise(frame),
     )
 
@@ -95,6 +102,21 @@ def _cut(frame: Float32, corner: tuple[int, int], side: int) -> Float32:
     rows, columns = slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))
     square[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = frame[rows, columns]
     return square
+
+
+def _on_black(coarse: Float32, region: NDArray[np.bool_]) -> Float32:
+    """The frame with a grey background of a few channels taken for black, so that they look as they do elsewhere.
+
+    Phase-sensitive T1 has one: fluid is darker than air there. Where most backgrounds are bright, or one is brighter
+    than nearly all of the head, that is another thing, and stays.
+    """
+    fringe = _fringe(coarse)
+    black, bright = np.quantile(coarse[region], (0.02, 0.9), axis=0)
+    grey = (fringe > _GREY) & (fringe < bright) & (float(np.median(fringe)) < _GREY)
+    if not grey.any():
+        return coarse
+    lifted = np.maximum((coarse - black) / np.maximum(1 - black, 0.1), 0) * region[..., None]
+    return np.asarray(np.where(grey, lifted, coarse), np.float32)
 
 
 def _filled(region: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -237,12 +237,19 @@ def lead(scores: Numbers) -> float:
 
 
 def told_apart(seen: Sequence[Portrait]) -> bool:
-    """Whether every channel differs from every other; where one replaces another, no order can be told."""
+    """Whether the order of the channels can be told.
+
+    Not where one replaces another, nor where one has a grey background: phase-sensitive T1 looks like no other.
+    """
     channels = seen[0].head.shape[-1]
-    return channels > 1 and all(
-        any(not np.array_equal(one.head[..., a], one.head[..., b]) for one in seen)
-        for a in range(channels)
-        for b in range(a)
+    return (
+        channels > 1
+        and not any(one.grey for one in seen)
+        and all(
+            any(not np.array_equal(one.head[..., a], one.head[..., b]) for one in seen)
+            for a in range(channels)
+            for b in range(a)
+        )
     )
 
 

@@ -1,8 +1,11 @@
 """How a model is computed fastest without losing accuracy that could be seen: measured on validation patients."""
 
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,41 @@ MOST_LOSS = 0.001
 """Of the mean Dice by patient."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A network, and the patients on whom it shows what a faster way loses.
+
+    Attributes:
+        model: as it is computed the ordinary way.
+        source: the graph of its network with float32 weights.
+        training: scans by which the ranges of 8 bits are set.
+        judged: scans with a reference, by which the loss is measured.
+    """
+
+    model: Model
+    source: Path
+    training: Sequence[Scan]
+    judged: Sequence[Scan]
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A trial whose 8-bit graph is written, and the Dice of each patient the ordinary way."""
+
+    model: Model
+    judged: Sequence[Scan]
+    ordinary: NDArray[np.float64]
+
+    def losses(self, way: FastWay, progress: Progress) -> NDArray[np.float64]:
+        """Of Dice, for each patient.
+
+        Raises:
+            ModelError: the network cannot be computed so, as one that takes a single size.
+        """
+        spec = self.model.spec.model_copy(update={"fast": way})
+        return self.ordinary - _dice(Predictor(Model(spec, self.model.folder), fast=True), self.judged, progress)
+
+
 def with_fast_way(
     model: Model,
     source: Path,
@@ -30,6 +68,7 @@ def with_fast_way(
     validation: Sequence[Scan],
     *,
     trained_on: bool = False,
+    rehearsals: Sequence[Trial] = (),
     progress: Progress = silent,
 ) -> ModelSpec:
     """Find the fastest way that loses at most `MOST_LOSS`, and write its graph beside the model's.
@@ -43,49 +82,71 @@ def with_fast_way(
         training: scans by which the ranges of 8 bits are set.
         validation: scans with a reference, by which the loss is measured.
         trained_on: whether the network was trained on those, for want of others. What 8 bits lose shows on them too;
-            what the flips are worth does not, and these are kept.
-        progress: watches the validation scans go by.
+            what the flips are worth does not: these are kept, unless rehearsals say what they are worth.
+        rehearsals: networks of the same settings with patients whom they never saw, as the folds that were judged
+            before everyone trained. They choose the way then; on `validation` it is only held against the limit.
+        progress: watches the scans go by.
 
     Returns:
         The model's spec with its fast way; as it is, with a warning, where none loses so little.
     """
-    spec, target = model.spec, model.folder / FAST_NAME
-    fast_spec = spec
-    if not spec.members:
-        write_quantised(source, target, _calibration(Predictor(model), training))
-        fast_spec = spec.model_copy(update={"files": {**spec.files, FAST_NAME: digest_file(target)}})
-    ordinary = _dice(Predictor(model), validation, progress)
-    chosen: FastWay | None = None
-    for graph in ("",) if spec.members else (FAST_NAME, ""):
-        for flips in dict.fromkeys((spec.test_time_flips,) if trained_on else ((), spec.test_time_flips)):
-            way = FastWay(
-                graph=graph,
-                test_time_flips=flips,
-                cut=True,
-                loss=0.0,
-                patients=len(ordinary),
-                trained_on=trained_on,
-            )
-            tried = Model(fast_spec.model_copy(update={"fast": way}), model.folder)
-            try:
-                dice = _dice(Predictor(tried, fast=True), validation, progress)
-            except ModelError as error:  # a network that takes one size only
-                logger.info("not a fast way: %s", error)
-                continue
-            loss = float(np.mean(ordinary - dice))
-            words = f"{'8 bits' if graph else 'float32'}, {'with' if flips else 'without'} flips"
-            logger.info("%s: Dice %.4f, %.4f the ordinary way", words, dice.mean(), ordinary.mean())
-            if loss <= MOST_LOSS:
-                chosen = way.model_copy(update={"loss": round(loss, 6)})
-                break
-        if chosen is not None:
-            break
-    if chosen is None or not chosen.graph:
-        target.unlink(missing_ok=True)
-        fast_spec = spec
-    if chosen is None:
+    spec = model.spec
+    flips_kept = trained_on and not rehearsals
+    ways = [
+        FastWay(graph=graph, test_time_flips=flips, cut=True, loss=0.0, patients=0)
+        for graph in (("",) if spec.members else (FAST_NAME, ""))
+        for flips in dict.fromkeys((spec.test_time_flips,) if flips_kept else ((), spec.test_time_flips))
+    ]
+    if rehearsals:
+        rehearsed = _rehearsed(ways, rehearsals, progress)
+        ways = [] if rehearsed is None else [rehearsed]
+    ready = _ready(Trial(model, source, training, validation), model.folder, progress)
+    chosen = _first_good(ways, [ready], progress)
+    if chosen is not None:
+        chosen = ways[0] if rehearsals else chosen.model_copy(update={"trained_on": trained_on})
+    else:
         logger.warning("no fast way of %s loses at most %g of Dice: it ships without one", spec.name, MOST_LOSS)
-    return fast_spec.model_copy(update={"fast": chosen})
+    if chosen is not None and chosen.graph:
+        return ready.model.spec.model_copy(update={"fast": chosen})
+    (model.folder / FAST_NAME).unlink(missing_ok=True)
+    return spec.model_copy(update={"fast": chosen})
+
+
+def _rehearsed(ways: Sequence[FastWay], trials: Sequence[Trial], progress: Progress) -> FastWay | None:
+    """The fastest good way by patients whom no network was trained on."""
+    with TemporaryDirectory(prefix="tumorseg-rehearsal-") as place:
+        ready = []
+        for index, trial in enumerate(trials):
+            folder = Path(place) / str(index)
+            shutil.copytree(trial.model.folder, folder)
+            ready.append(_ready(replace(trial, model=Model(trial.model.spec, folder)), folder, progress))
+        return _first_good(ways, ready, progress)
+
+
+def _ready(trial: Trial, folder: Path, progress: Progress) -> _Ready:
+    """Write the 8-bit graph into `folder`, and compute the ordinary way."""
+    model = trial.model
+    if not model.spec.members:
+        write_quantised(trial.source, folder / FAST_NAME, _calibration(Predictor(model), trial.training))
+        files = {**model.spec.files, FAST_NAME: digest_file(folder / FAST_NAME)}
+        model = Model(model.spec.model_copy(update={"files": files}), folder)
+    return _Ready(model, trial.judged, _dice(Predictor(trial.model), trial.judged, progress))
+
+
+def _first_good(ways: Sequence[FastWay], trials: Sequence[_Ready], progress: Progress) -> FastWay | None:
+    """The first way that loses at most `MOST_LOSS` in the mean over the patients of all trials, with that loss."""
+    for way in ways:
+        try:
+            losses = np.concatenate([trial.losses(way, progress) for trial in trials])
+        except ModelError as error:  # a network that takes one size only
+            logger.info("not a fast way: %s", error)
+            continue
+        loss = float(losses.mean())
+        words = f"{'8 bits' if way.graph else 'float32'}, {'with' if way.test_time_flips else 'without'} flips"
+        logger.info("%s: Dice %.4f below the ordinary way, %d patients", words, loss, len(losses))
+        if loss <= MOST_LOSS:
+            return way.model_copy(update={"loss": round(loss, 6), "patients": len(losses)})
+    return None
 
 
 def _calibration(predictor: Predictor, scans: Sequence[Scan]) -> Iterator[NDArray[np.float32]]:

@@ -41,6 +41,7 @@ from tumorseg.training.parity import (
     refuse_disparity,
 )
 from tumorseg.training.raw_graph import write_raw_graph
+from tumorseg.training.rehearsals import rehearsals_of
 
 logger = logging.getLogger(__name__)
 
@@ -237,6 +238,7 @@ def _measured_fast(run: _Run, shipped: Model, data: Path | None, progress: Progr
         training,
         validation or training[::EVERY],
         trained_on=not validation,
+        rehearsals=() if validation else rehearsals_of(run.folder, store.scans),
         progress=progress,
     )
 

@@ -47,10 +47,10 @@ ODD = 8.0
 MOST_ODD = 0.03
 """Share of the training scans that may be odd; where more are, none is."""
 
-PENALTY = 0.01
+PENALTY = 0.003
 RIDGE = 0.5
 STEPS = 8
-SLICES = 10
+SLICES = 20
 """Of each scan."""
 
 SLACK: dict[Kind, float] = {"look": 0.5, "inversion": 0.5, "noise": 3.0}
