@@ -460,3 +460,20 @@ def test_where_every_fast_way_loses_too_much_there_is_none(tmp_path: Path, monke
     assert spec.fast is None
     assert spec.files == opened.spec.files
     assert not (opened.folder / fast_way.FAST_NAME).exists()
+
+
+def test_patients_whom_no_network_saw_say_what_mirror_images_are_worth(tmp_path: Path) -> None:
+    from tumorseg.training.fast_way import Trial, with_fast_way
+
+    scan = replace(head_scan(), read_reference=lambda: (head_scan().pixels[..., 1] == 250) * 1)
+    flips: dict[str, object] = {"image_size": 128, "test_time_flips": ("horizontal",)}
+    opened = read_model(write_model(tmp_path / "m", **flips))
+    alone = with_fast_way(opened, opened.graphs[0], [scan], [scan], trained_on=True)
+    assert alone.fast is not None and alone.fast.test_time_flips == ("horizontal",) and alone.fast.trained_on
+    fold = read_model(write_model(tmp_path / "fold", **flips))
+    trial = Trial(fold, fold.graphs[0], [scan], [scan, replace(scan, patient="other")])
+    spec = with_fast_way(opened, opened.graphs[0], [scan], [scan], trained_on=True, rehearsals=[trial])
+    assert spec.fast is not None and spec.fast.test_time_flips == () and not spec.fast.trained_on
+    assert spec.fast.patients == 2
+    assert not (fold.folder / "fast.onnx").exists()
+    assert set(spec.files) == {"model.onnx", "fast.onnx"}

@@ -87,6 +87,18 @@ def test_inverted_brightness_noise_and_what_is_no_head_are_told(usual: Usual, fr
     assert codes(np.zeros((1, 64, 64, 3), np.uint8), usual) == ["blank"]
 
 
+def test_one_sequence_on_a_grey_background_is_no_wrong_order(usual: Usual, fresh: list[NDArray[np.uint8]]) -> None:
+    """As phase-sensitive T1 has it."""
+    pixels = fresh[0].copy()
+    pixels[..., 0] = 100 + pixels[..., 0] * 0.6
+    assert codes(pixels, usual) == []
+    plain, grey = (portrait(frame[4] / np.float32(255)) for frame in (fresh[0], pixels))
+    assert plain is not None and grey is not None
+    assert grey.grey and not plain.grey
+    assert grey.fringe[0] < 0.05
+    assert portrait(np.asarray(1 - fresh[0][4] / np.float32(255), np.float32)).grey is False
+
+
 def test_other_units_and_sizes_change_nothing_that_is_said(usual: Usual, fresh: list[NDArray[np.uint8]]) -> None:
     assert codes(fresh[5].astype(np.float32) * 37.5 - 1000, usual) == []
     assert codes(np.repeat(np.repeat(fresh[5], 2, axis=1), 2, axis=2), usual) == []
