@@ -4,14 +4,21 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
 
 from dicom_files import mr_dataset, save, write_enhanced, write_series
 from tumorseg.errors import FormatError, ShapeMismatch
-from tumorseg.formats.dicom import read_volume
-from tumorseg.formats.dicom_seg import read_labels, read_segmentation, write_mask, write_segmentation
+from tumorseg.formats.dicom import read_stack, read_volume
+from tumorseg.formats.dicom_seg import (
+    read_labels,
+    read_mask_geometry,
+    read_segmentation,
+    write_mask,
+    write_segmentation,
+)
 
 VOLUME = np.arange(5 * 16 * 24, dtype=np.int16).reshape(5, 16, 24)
 CORONAL_FROM_BELOW = (-1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -128,3 +135,141 @@ def test_a_real_series_gets_a_valid_segmentation(scans_real: Path, tmp_path: Pat
     write_mask(tmp_path / "m.dcm", mask, paths)
     assert np.array_equal(read_segmentation(tmp_path / "m.dcm", paths), mask)
     assert errors_of(tmp_path / "m.dcm") == []
+
+
+def peer(paths: list[Path], mask: np.ndarray, path: Path, *, kind: str = "BINARY", **changes: object) -> Path:
+    """The same mask as highdicom, an independent implementation, writes it; `mask` in the stored order."""
+    code = highdicom.sr.CodedConcept
+    described = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=name,
+            segmented_property_category=code("49755003", "SCT", "Morphologically Abnormal Structure"),
+            segmented_property_type=code("108369006", "SCT", "Neoplasm"),
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+                name="box", version="1.0", family=code("123110", "DCM", "Artificial Intelligence")
+            ),
+        )
+        for number, name in enumerate(("core", "oedema"), start=1)
+    ]
+    values: dict[str, object] = {
+        "pixel_array": mask,
+        "segmentation_type": kind,
+        "segment_descriptions": described,
+        "series_instance_uid": highdicom.UID(),
+        "series_number": 9100,
+        "sop_instance_uid": highdicom.UID(),
+        "instance_number": 1,
+        "manufacturer": "tumorseg",
+        "manufacturer_model_name": "tumorseg",
+        "software_versions": "1",
+        "device_serial_number": "0",
+        "series_description": "Tumour outline, drawn by a program",
+        "content_label": "TUMOUR",
+        "content_description": "Not a medical device; review before use",
+    }
+    highdicom.seg.Segmentation([pydicom.dcmread(each) for each in paths], **(values | changes)).save_as(path)
+    return path
+
+
+def elements(dataset: pydicom.Dataset, ahead: str = "") -> dict[str, object]:
+    """Every element by its path; of numbers what they are worth."""
+    found: dict[str, object] = {}
+    for element in dataset:
+        name = f"{ahead}{element.keyword}"
+        if element.VR == "SQ":
+            for index, item in enumerate(element.value):
+                found |= elements(item, f"{name}[{index}].")
+        elif element.VR == "DS":
+            values = [element.value] if element.VM == 1 else element.value
+            found[name] = [round(float(value), 6) for value in values]
+        else:
+            found[name] = element.value
+    return found
+
+
+@pytest.mark.parametrize("many_frames", [False, True])
+def test_it_says_what_an_independent_implementation_says(many_frames: bool, tmp_path: Path) -> None:
+    if many_frames:
+        paths = [write_enhanced(tmp_path / "x.dcm", VOLUME, [0, 1, 2, 3, 4])]
+    else:
+        paths = write_series(tmp_path / "in", VOLUME, spacing=(0.5, 0.75))
+    stack, _ = read_stack(paths)
+    mask = mask_of(VOLUME.shape)
+    write_segmentation(tmp_path / "ours.dcm", mask, paths, classes=("core", "oedema"), algorithm="box", version="1.0")
+    stored = np.ascontiguousarray(stack.orientation.stored(mask))
+    ordered = [frame.path for frame in stack.frames] if not many_frames else paths
+    theirs = elements(pydicom.dcmread(peer(ordered, stored, tmp_path / "theirs.dcm")))
+    ours = elements(pydicom.dcmread(tmp_path / "ours.dcm"))
+    chosen_anew = (
+        "Date",
+        "Time",
+        "InstanceUID",
+        "DimensionOrganizationUID",
+        "SoftwareVersions",
+        "DimensionIndexValues",
+    )
+    for name, value in theirs.items():
+        if (name.endswith(chosen_anew) and "Referenced" not in name) or name.startswith("ContributingEquipment"):
+            continue
+        assert name in ours, name
+        assert ours[name] == value, name
+    assert ours["StudyInstanceUID"] == theirs["StudyInstanceUID"]
+    # Whoever counts places from the other side counts as well, so long as each is counted once.
+    more = set(ours) - set(theirs)
+    assert all(name.startswith(("ContributingEquipment", "ContentCreatorName")) for name in more), more
+
+
+def test_an_independent_implementation_reads_the_same_mask(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME, orientation=CORONAL_FROM_BELOW, spacing=(0.5, 0.75))
+    stack, _ = read_stack(paths)
+    mask = mask_of(stack.shape)
+    write_segmentation(tmp_path / "m.dcm", mask, paths, classes=("core", "oedema"))
+    read = highdicom.seg.segread(tmp_path / "m.dcm")
+    instances = [frame.instance for frame in stack.frames]
+    found = read.get_pixels_by_source_instance(instances, combine_segments=True, assert_missing_frames_are_empty=True)
+    assert np.array_equal(found, stack.orientation.stored(mask))
+    theirs, own, source = read.get_volume_geometry(), read_mask_geometry(tmp_path / "m.dcm"), stack.geometry
+    assert theirs is not None and source is not None
+    # The file holds the slices 1 and 2 alone.
+    assert np.allclose(own.affine @ [0, 4, 7, 1], source.affine @ [1, 4, 7, 1], atol=1e-3)
+    assert np.isclose(abs(np.linalg.det(own.affine)), abs(np.linalg.det(theirs.affine)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
+def test_what_others_write_is_read(kind: str, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME)
+    stack, _ = read_stack(paths)
+    mask = mask_of(VOLUME.shape)
+    stored = np.ascontiguousarray(stack.orientation.stored(mask))
+    if kind == "FRACTIONAL":
+        stored = np.stack([stored == 1, stored == 2], axis=-1).astype(np.float32)
+    path = peer([frame.path for frame in stack.frames], stored, tmp_path / "theirs.dcm", kind=kind)
+    assert np.array_equal(read_segmentation(path, paths), mask)
+    marked = np.flatnonzero(mask.any(axis=(1, 2)))
+    assert np.array_equal(read_labels(path)[: len(marked)], mask[marked[0] : marked[-1] + 1])
+
+
+def test_without_named_images_it_is_laid_where_it_lies(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME)
+    mask = np.minimum(mask_of(VOLUME.shape), 1)
+    write_mask(tmp_path / "m.dcm", mask, paths)
+    dataset = pydicom.dcmread(tmp_path / "m.dcm")
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        del group.DerivationImageSequence
+    dataset.save_as(tmp_path / "bare.dcm")
+    assert np.array_equal(read_segmentation(tmp_path / "bare.dcm", paths), mask)
+
+
+def test_segments_that_overlap_and_fractions_are_no_mask(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "in", VOLUME)
+    ordered = [frame.path for frame in read_stack(paths)[0].frames]
+    both = np.zeros((*VOLUME.shape, 2), np.uint8)
+    both[1, 2:5, 3:9] = 1
+    with pytest.raises(FormatError, match="overlap"):
+        read_segmentation(peer(ordered, both, tmp_path / "o.dcm"), paths)
+    halves = np.zeros((*VOLUME.shape, 2), np.float32)
+    halves[1, 2, 3, 0] = 0.4
+    with pytest.raises(FormatError, match="fractions"):
+        read_segmentation(peer(ordered, halves, tmp_path / "f.dcm", kind="FRACTIONAL"), paths)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tumorseg.dicomweb.archive import INSTANCE, SERIES, Archive, StudySeries
 from tumorseg.dicomweb.attributes import Entry, items, text, uid
 from tumorseg.formats.dicom_file import SEGMENTATION
-from tumorseg.formats.dicom_seg import MANUFACTURER
+from tumorseg.formats.dicom_seg_object import MANUFACTURER
 from tumorseg.inference.model import ModelSpec
 
 SEG = "SEG"

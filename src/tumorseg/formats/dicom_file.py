@@ -67,8 +67,7 @@ def read_dataset(path: Path, *, pixels: bool = True) -> "Dataset":
 @contextmanager
 def named_damage(path: Path) -> Iterator[None]:
     """Make one FormatError of whatever pydicom and its codecs raise on damaged bytes, and quieten what they log."""
-    for package in ("pydicom", "highdicom"):
-        logging.getLogger(package).setLevel(logging.CRITICAL)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

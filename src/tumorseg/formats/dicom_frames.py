@@ -78,15 +78,15 @@ def frames_of(path: Path, dataset: "Dataset") -> tuple[Frame, ...]:
         if min(*shape, count) < 1:
             raise FormatError(f"{path} holds {count} pictures of {shape[1]} x {shape[0]} pixels", next_step=_AGAIN)
         refuse_oversized(path, Header(count, *shape, 1, dtype))
-        shared = _item(dataset, "SharedFunctionalGroupsSequence")
+        shared = only_item(dataset, "SharedFunctionalGroupsSequence")
         own = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * count
         if len(own) != count:
             raise FormatError(f"{path} describes {len(own)} of its {count} frames", next_step=_AGAIN)
-        places = [_Groups(dataset, shared, groups, lone=count == 1) for groups in own]
+        places = [FunctionalGroups(dataset, shared, groups, lone=count == 1) for groups in own]
         return tuple(_frame(path, dataset, index, shape, dtype, place) for index, place in enumerate(places))
 
 
-class _Groups:
+class FunctionalGroups:
     """Where attributes of a frame are looked up: its own functional groups, then those of all, then the file."""
 
     def __init__(self, dataset: "Dataset", shared: Any, own: Any, *, lone: bool) -> None:
@@ -96,7 +96,7 @@ class _Groups:
 
     def get(self, sequence: str, *names: str) -> Any:
         """The first attribute that is there, in the macro `sequence` or at the top of a file of one frame."""
-        groups = [item for place in self._places if (item := _item(place, sequence)) is not None]
+        groups = [item for place in self._places if (item := only_item(place, sequence)) is not None]
         for place in (*groups, self._top):
             for name in names:
                 value = None if place is None else place.get(name)
@@ -106,11 +106,11 @@ class _Groups:
 
 
 def _frame(
-    path: Path, dataset: "Dataset", index: int, shape: tuple[int, int], dtype: np.dtype[Any], groups: _Groups
+    path: Path, dataset: "Dataset", index: int, shape: tuple[int, int], dtype: np.dtype[Any], groups: FunctionalGroups
 ) -> Frame:
-    position = _numbers(path, groups.get("PlanePositionSequence", "ImagePositionPatient"), 3, "position")
-    orientation = _numbers(path, groups.get("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "orientation")
-    spacing = _numbers(path, groups.get("PixelMeasuresSequence", "PixelSpacing"), 2, "pixel spacing")
+    position = numbers_of(path, groups.get("PlanePositionSequence", "ImagePositionPatient"), 3, "position")
+    orientation = numbers_of(path, groups.get("PlaneOrientationSequence", "ImageOrientationPatient"), 6, "orientation")
+    spacing = numbers_of(path, groups.get("PixelMeasuresSequence", "PixelSpacing"), 2, "pixel spacing")
     thickness = groups.get("PixelMeasuresSequence", "SpacingBetweenSlices", "SliceThickness")
     slope = groups.get("PixelValueTransformationSequence", "RescaleSlope")
     intercept = groups.get("PixelValueTransformationSequence", "RescaleIntercept")
@@ -130,7 +130,7 @@ def _frame(
         shape,
         dtype,
         position,
-        None if orientation is None else _directions(path, orientation.reshape(2, 3)),
+        None if orientation is None else unit_directions(path, orientation.reshape(2, 3)),
         None if spacing is None else (float(spacing[0]), float(spacing[1])),
         abs(float(thickness)) if thickness is not None and float(thickness) else None,
         scale[0],
@@ -139,7 +139,7 @@ def _frame(
     )
 
 
-def _directions(path: Path, stored: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit_directions(path: Path, stored: NDArray[np.float64]) -> NDArray[np.float64]:
     """Unit vectors at right angles, as the standard demands; rounding in the file is forgiven."""
     lengths = np.linalg.norm(stored, axis=1)
     if not np.allclose(lengths, 1, atol=0.01) or abs(float(stored[0] @ stored[1])) > 0.01:
@@ -167,7 +167,7 @@ def _dtype(path: Path, dataset: "Dataset") -> np.dtype[Any]:
     return np.dtype(f"{'i' if int(dataset.get('PixelRepresentation') or 0) else 'u'}{bits // 8}")
 
 
-def _numbers(path: Path, value: Any, count: int, what: str) -> NDArray[np.float64] | None:
+def numbers_of(path: Path, value: Any, count: int, what: str) -> NDArray[np.float64] | None:
     if value is None:
         return None
     parts: Sequence[Any] = value if hasattr(value, "__len__") else [value]
@@ -177,7 +177,7 @@ def _numbers(path: Path, value: Any, count: int, what: str) -> NDArray[np.float6
     return np.array(numbers)
 
 
-def _item(place: Any, sequence: str) -> Any:
+def only_item(place: Any, sequence: str) -> Any:
     """The one item of a sequence; None where there is none."""
     items = place.get(sequence)
     return items[0] if items else None
