@@ -113,6 +113,6 @@ def _known_limits(spec: ModelSpec, recipe: Recipe) -> Iterable[str]:
     if "post" in spec.channels and (recipe.augmentation.drop_post or recipe.augmentation.drop_both):
         yield "A missing pre- or post-contrast image is replaced by FLAIR, as in training; it is less sure then."
     if spec.neighbours:
-        yield "Sees a slice with those beside it: one that is given alone, or lacks its neighbours, is marked less well."
+        yield "Sees a slice with those beside it: one given alone, or without its neighbours, is marked less well."
     yield "Axial slices of whole heads. Other planes, turned images and other body parts are out of its reach."
     yield "Probabilities are estimates of the network, not chances of disease."
