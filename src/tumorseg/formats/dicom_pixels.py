@@ -42,7 +42,7 @@ def decode(path: Path, dataset: "Dataset", frames: tuple[Frame, ...]) -> NDArray
     with named_damage(path):
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated:
-            _refuse_other_sizes(path, dataset, frames)
+            refuse_other_sizes(path, dataset, len(frames), frames[0].shape)
         pixels = _decoded(path, dataset, syntax)
         shape = len(frames), *frames[0].shape
         if pixels.size != np.prod(shape):
@@ -126,13 +126,16 @@ def _turned_round(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
     return turned
 
 
-def _refuse_other_sizes(path: Path, dataset: "Dataset", frames: tuple[Frame, ...]) -> None:
-    """A decoder allocates what a compressed picture calls itself, not what the attributes say."""
+def refuse_other_sizes(path: Path, dataset: "Dataset", frames: int, expected: tuple[int, int]) -> None:
+    """Look at what compressed pictures call themselves: a decoder allocates that, not what the attributes say.
+
+    Raises:
+        FormatError: one is not of `expected` rows and columns, or there are fewer than `frames`.
+    """
     from pydicom.encaps import generate_frames
 
-    expected = frames[0].shape
     count = 0
-    for content in generate_frames(dataset.PixelData, number_of_frames=len(frames)):
+    for content in generate_frames(dataset.PixelData, number_of_frames=frames):
         count += 1
         size = coded_size(content)
         if size is not None and size != expected:
@@ -140,8 +143,8 @@ def _refuse_other_sizes(path: Path, dataset: "Dataset", frames: tuple[Frame, ...
                 f"{path} calls itself {expected[1]} x {expected[0]}, but a picture in it {size[1]} x {size[0]}",
                 next_step="export it again",
             )
-    if count < len(frames):
-        raise FormatError(f"{path} is truncated: {count} of {len(frames)} frames", next_step="copy or export it again")
+    if count < frames:
+        raise FormatError(f"{path} is truncated: {count} of {frames} frames", next_step="copy or export it again")
 
 
 def coded_size(content: bytes) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tumorseg.errors import FormatError, ShapeMismatch
 from tumorseg.formats.dicom_file import LABEL_MAP
 from tumorseg.formats.dicom_frames import FunctionalGroups, numbers_of, only_item, unit_directions
+from tumorseg.formats.dicom_pixels import refuse_other_sizes
 from tumorseg.formats.dicom_stack import Stack
 from tumorseg.formats.header import Header
 from tumorseg.formats.limits import refuse_oversized
@@ -154,7 +155,9 @@ def on_own_grid(found: SegmentFrames) -> tuple[Mask, NDArray[np.float64]]:
         FormatError: segments overlap, or the file does not say where its slices lie, or these are uneven.
     """
     affine, places, slices = own_affine(found)
-    mask = np.zeros((slices, *found.pixels.shape[1:]), np.uint8)
+    height, width = found.pixels.shape[1:]
+    refuse_oversized(found.path, Header(slices, height, width, 1, np.dtype(np.uint8)))
+    mask = np.zeros((slices, height, width), np.uint8)
     for index, place in enumerate(places):
         _lay(found, mask[place], index)
     return mask, affine
@@ -230,6 +233,8 @@ def _sources(groups: Any) -> frozenset[tuple[str, int]]:
 
 def _decoded(path: Path, dataset: "Dataset", frames: Sequence[SegmentFrame], shape: tuple[int, int]) -> Labels:
     """The numbers of segments at each pixel, (frames, rows, columns)."""
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        refuse_other_sizes(path, dataset, len(frames), shape)
     stored = np.asarray(dataset.pixel_array).reshape(len(frames), *shape)
     if frames[0].segment == 0:
         if stored.max(initial=0) > 255:
