@@ -41,6 +41,9 @@ SHARES: dict[Kind, float] = {"look": 0.005, "inversion": 0.003, "noise": 0.003}
 GAIN = 0.002
 """Share of disturbed scans that another false alarm must be worth."""
 
+MOST_DOUBLINGS = 6
+"""Of the number of false alarms that are granted together."""
+
 ODD = 8.0
 """Robust standard deviations from the median beyond which a training scan has no say in the limits."""
 
@@ -288,15 +291,18 @@ def _limits(values: Mapping[Kind, Numbers], scores: Mapping[Kind, Numbers]) -> d
     limits = {kind: _limit(kind, each, granted[kind]) for kind, each in values.items()}
     step = max(1, round(count / 1000))
     while True:
-        gains: list[tuple[float, Kind, float]] = []
+        gains: list[tuple[float, Kind, float, int]] = []
         for kind, each in scores.items():
-            lower = _limit(kind, values[kind], granted[kind] + step)
-            if _alarmed(values, {**limits, kind: lower}) <= ALLOWED:
-                gains.append((_found(each, lower) - _found(each, limits[kind]), kind, lower))
+            # Several at once: behind a few odd ones, which are worth nothing, may lie many that are.
+            for more in (step * 2**power for power in range(MOST_DOUBLINGS)):
+                lower = _limit(kind, values[kind], granted[kind] + more)
+                if _alarmed(values, {**limits, kind: lower}) <= ALLOWED:
+                    gain = _found(each, lower) - _found(each, limits[kind])
+                    gains.append((gain * step / more, kind, lower, more))
         if not gains or max(gains)[0] < GAIN:
             return limits
-        _, best, limits[best] = max(gains)
-        granted[best] += step
+        _, best, limits[best], more = max(gains)
+        granted[best] += more
 
 
 def _alarmed(values: Mapping[Kind, Numbers], limits: Mapping[Kind, float]) -> float:
