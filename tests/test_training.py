@@ -138,7 +138,7 @@ def test_validation_shows_every_slice_once(phantom: Path) -> None:
 def test_what_training_sees_is_what_prediction_sees(phantom: Path) -> None:
     from tumorseg.preprocess import normalise, plan_grid, statistics
 
-    part = part_of(phantom, "sampling.subset_statistics=0")
+    part = part_of(phantom, "sampling.subset_statistics=0", "neighbours=0")
     entry = part.store.stored[int(part.store.scan_index[part.rows[0]])]
     batch = part.assemble(np.arange(entry.shape[0]), None, None)
     images, _ = prepare_batch(batch)
@@ -206,7 +206,7 @@ def test_the_exported_graph_computes_what_the_weights_compute(uninterrupted: Pat
     from tumorseg.networks import build_network
 
     recipe = load_recipe(uninterrupted / "recipe.yaml")
-    network = build_network(recipe.network, channels=3, classes=1, pretrained=False)
+    network = build_network(recipe.network, channels=3, classes=1, stack=recipe.stack, pretrained=False)
     network.load_state_dict(load_file(uninterrupted / "model" / "weights.safetensors"))
     model = read_model(uninterrupted)
     scan = prepare(phantom).scans[0]
