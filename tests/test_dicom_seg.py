@@ -1,7 +1,5 @@
 """DICOM-SEG: valid, on the voxels of its source, and read back as it was written."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import highdicom
@@ -10,6 +8,7 @@ import pydicom
 import pytest
 
 from dicom_files import mr_dataset, save, write_enhanced, write_series
+from dicom_seg_peer import errors_of, theirs_of
 from tumorseg.errors import FormatError, ShapeMismatch
 from tumorseg.formats.dicom import read_stack, read_volume
 from tumorseg.formats.dicom_seg import (
@@ -29,15 +28,6 @@ def mask_of(shape: tuple[int, ...]) -> np.ndarray:
     mask[1, 2:5, 3:9] = 1
     mask[2, 4, 7] = 2
     return mask
-
-
-def errors_of(path: Path) -> list[str]:
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dciodvfy of dicom3tools is not installed")
-    done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
-    lines = (done.stdout + done.stderr).splitlines()
-    assert any("Segmentation" in line for line in lines)
-    return [line for line in lines if line.startswith("Error")]
 
 
 def test_a_segmentation_comes_back_on_the_voxels_it_was_drawn_on(tmp_path: Path) -> None:
@@ -137,42 +127,6 @@ def test_a_real_series_gets_a_valid_segmentation(scans_real: Path, tmp_path: Pat
     assert errors_of(tmp_path / "m.dcm") == []
 
 
-def peer(paths: list[Path], mask: np.ndarray, path: Path, *, kind: str = "BINARY", **changes: object) -> Path:
-    """The same mask as highdicom, an independent implementation, writes it; `mask` in the stored order."""
-    code = highdicom.sr.CodedConcept
-    described = [
-        highdicom.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=name,
-            segmented_property_category=code("49755003", "SCT", "Morphologically Abnormal Structure"),
-            segmented_property_type=code("108369006", "SCT", "Neoplasm"),
-            algorithm_type="AUTOMATIC",
-            algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-                name="box", version="1.0", family=code("123110", "DCM", "Artificial Intelligence")
-            ),
-        )
-        for number, name in enumerate(("core", "oedema"), start=1)
-    ]
-    values: dict[str, object] = {
-        "pixel_array": mask,
-        "segmentation_type": kind,
-        "segment_descriptions": described,
-        "series_instance_uid": highdicom.UID(),
-        "series_number": 9100,
-        "sop_instance_uid": highdicom.UID(),
-        "instance_number": 1,
-        "manufacturer": "tumorseg",
-        "manufacturer_model_name": "tumorseg",
-        "software_versions": "1",
-        "device_serial_number": "0",
-        "series_description": "Tumour outline, drawn by a program",
-        "content_label": "TUMOUR",
-        "content_description": "Not a medical device; review before use",
-    }
-    highdicom.seg.Segmentation([pydicom.dcmread(each) for each in paths], **(values | changes)).save_as(path)
-    return path
-
-
 def test_an_independent_implementation_reads_the_same_mask(tmp_path: Path) -> None:
     paths = write_series(tmp_path / "in", VOLUME, orientation=CORONAL_FROM_BELOW, spacing=(0.5, 0.75))
     stack, _ = read_stack(paths)
@@ -197,7 +151,9 @@ def test_what_others_write_is_read(kind: str, tmp_path: Path) -> None:
     stored = np.ascontiguousarray(stack.orientation.stored(mask))
     if kind == "FRACTIONAL":
         stored = np.stack([stored == 1, stored == 2], axis=-1).astype(np.float32)
-    path = peer([frame.path for frame in stack.frames], stored, tmp_path / "theirs.dcm", kind=kind)
+    path = theirs_of(
+        [frame.path for frame in stack.frames], stored, ("core", "oedema"), tmp_path / "theirs.dcm", kind=kind
+    )
     assert np.array_equal(read_segmentation(path, paths), mask)
     marked = np.flatnonzero(mask.any(axis=(1, 2)))
     assert np.array_equal(read_labels(path)[: len(marked)], mask[marked[0] : marked[-1] + 1])
@@ -220,11 +176,11 @@ def test_segments_that_overlap_and_fractions_are_no_mask(tmp_path: Path) -> None
     both = np.zeros((*VOLUME.shape, 2), np.uint8)
     both[1, 2:5, 3:9] = 1
     with pytest.raises(FormatError, match="overlap"):
-        read_segmentation(peer(ordered, both, tmp_path / "o.dcm"), paths)
+        read_segmentation(theirs_of(ordered, both, ("core", "oedema"), tmp_path / "o.dcm"), paths)
     halves = np.zeros((*VOLUME.shape, 2), np.float32)
     halves[1, 2, 3, 0] = 0.4
     with pytest.raises(FormatError, match="fractions"):
-        read_segmentation(peer(ordered, halves, tmp_path / "f.dcm", kind="FRACTIONAL"), paths)
+        read_segmentation(theirs_of(ordered, halves, ("core", "oedema"), tmp_path / "f.dcm", kind="FRACTIONAL"), paths)
 
 
 def test_slices_worlds_apart_are_no_volume(tmp_path: Path) -> None:

@@ -135,8 +135,8 @@ def on_stack(found: SegmentFrames, stack: Stack) -> Mask:
     laid = 0
     for index, each in enumerate(found.frames):
         named = sorted({places[source] for source in each.sources if source in places})
-        if not each.sources:
-            named = _lying_at(each, stack)
+        if not each.sources or len(named) > 1:
+            named = _lying_at(each, stack)  # of several named images, the one in whose place it lies
         laid += len(named)
         for place in named[:1]:
             _lay(found, mask[place], index)
