@@ -402,6 +402,21 @@ def test_the_fast_way_computes_the_lit_part_as_ever_and_none_of_the_dark(tmp_pat
     assert np.array_equal(Predictor(read).probabilities(scan), Predictor(read).segment(scan).probability)
 
 
+def test_mirror_images_are_left_out_where_the_plain_one_shows_nothing(tmp_path: Path) -> None:
+    way = {"test_time_flips": ("horizontal",), "flips_above": 0.4, "loss": 0.0, "patients": 1}
+    fields: dict[str, object] = {"kernel": lopsided_kernel(), "image_size": 128, "threshold": 0.41}
+    sparing = read_model(write_model(tmp_path / "f", test_time_flips=("horizontal",), fast=way, **fields))
+    unflipped = read_model(write_model(tmp_path / "u", **fields))
+    scan = head_scan()
+    fast, whole = Predictor(sparing, fast=True).segment(scan), Predictor(sparing).segment(scan)
+    plain = Predictor(unflipped).probabilities(scan)
+    assert plain[:2].max(axis=(1, 2)).min() > 0.4 > plain[2].max()
+    assert np.array_equal(fast.probability[:2], whole.probability[:2])
+    assert np.array_equal(fast.probability[2], plain[2])
+    assert not np.array_equal(whole.probability[2], plain[2])
+    assert fast.measurements["flip_disagreement"] == whole.measurements["flip_disagreement"]
+
+
 def test_a_model_without_a_fast_way_is_refused_by_name(model: Path) -> None:
     with pytest.raises(ModelError, match="no fast way"):
         Predictor(read_model(model), fast=True)

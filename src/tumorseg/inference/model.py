@@ -32,6 +32,8 @@ class FastWay(Part):
     Attributes:
         graph: a graph with 8-bit weights and activations beside model.json; "" computes the model's own.
         test_time_flips: as in `ModelSpec`.
+        flips_above: mirror images are looked at only of slices in whose plain image some probability is above this;
+            0 looks at all.
         cut: compute each slice only where it is lit; see `tumorseg.inference.cutting`.
         loss: mean Dice by patient of the ordinary way minus that of this one.
         patients: on how many that was measured.
@@ -40,6 +42,7 @@ class FastWay(Part):
 
     graph: str = ""
     test_time_flips: tuple[Flip, ...] = ()
+    flips_above: float = Field(default=0.0, ge=0, lt=1)
     cut: bool = False
     loss: float
     patients: int

@@ -122,8 +122,10 @@ class Predictor:
         self._batch_size = max(member.batch_size for member in self._runtimes)
         self._lanes = min(member.lanes for member in self._runtimes)
         self._pool = ThreadPoolExecutor(self._lanes, thread_name_prefix="tumorseg-lane")
+        way = self.spec.fast if fast else None
         # A batch has one size for all its slices.
-        self._cuts = fast and self.spec.fast is not None and self.spec.fast.cut and self._batch_size == 1
+        self._cuts = way is not None and way.cut and self._batch_size == 1
+        self._flips_above = way.flips_above if way is not None else 0.0
 
     def segment(self, scan: Scan) -> Segmentation:
         """Segment one scan; see `segment_all`."""
@@ -231,13 +233,24 @@ class Predictor:
         """
         total = self._members_probability(frames)
         overlaps = np.zeros((len(frames), 2), np.int64)
-        if self.spec.test_time_flips:
-            plain = self._marked(total)
-            for flip in self.spec.test_time_flips:
-                mirrored = np.flip(self._members_probability(np.flip(frames, _AXES[flip])), _AXES[flip] + 3)
-                total = total + mirrored
-                overlaps += _overlaps(plain, self._marked(mirrored))
-        return np.asarray(total / (len(self._runtimes) * (1 + len(self.spec.test_time_flips))), np.float32), overlaps
+        flips = self.spec.test_time_flips
+        looked_at = self._looked_at(total) if flips else np.arange(0)
+        if len(looked_at):
+            seen, images = frames[looked_at], total[looked_at]
+            plain = self._marked(images)
+            for flip in flips:
+                mirrored = np.flip(self._members_probability(np.flip(seen, _AXES[flip])), _AXES[flip] + 3)
+                images = images + mirrored
+                overlaps[looked_at] += _overlaps(plain, self._marked(mirrored))
+            total[looked_at] = images / (1 + len(flips))
+        return np.asarray(total / len(self._runtimes), np.float32), overlaps
+
+    def _looked_at(self, total: Float32) -> NDArray[np.intp]:
+        """Of which slices mirror images are computed, by the members' sum for the plain ones."""
+        if not self._flips_above:
+            return np.arange(len(total))
+        tumour = total if len(self.spec.classes) == 1 else total.sum(axis=-1)
+        return np.flatnonzero(tumour.max(axis=(1, 2)) > self._flips_above * len(self._runtimes))
 
     def _members_probability(self, frames: Float32) -> Float32:
         """The sum over the members of an ensemble."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumorseg.errors import ModelError
 from tumorseg.files import digest_file
-from tumorseg.inference.model import FastWay, Model, ModelSpec
+from tumorseg.inference.model import FastWay, Flip, Model, ModelSpec
 from tumorseg.inference.predictor import Predictor
 from tumorseg.postprocess import postprocess
 from tumorseg.progress import Progress, silent
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 FAST_NAME = "fast.onnx"
 MOST_LOSS = 0.001
 """Of the mean Dice by patient."""
+
+FAINT = 0.1
+"""A slice in whose plain image no probability is above this hardly ever has a tumour in the mean with mirror images."""
 
 BROKEN = 0.005
 """A loss on training patients, on whom a network is surer than on others, that only a spoilt graph explains."""
@@ -76,8 +79,9 @@ def with_fast_way(
 ) -> ModelSpec:
     """Find the fastest way that loses at most `MOST_LOSS`, and write its graph beside the model's.
 
-    Tried one after the other, the fastest first: 8 bits where slices are lit, without and with the model's flips; 8
-    bits on the whole frame; then the same in float32. Of an ensemble, float32 alone. The ordinary way is none of them.
+    Tried one after the other, the fastest first: 8 bits where slices are lit, then on the whole frame; each without the
+    model's flips, then with those of slices that show something, then with all; then the same in float32. Of an
+    ensemble, float32 alone. The ordinary way is none of them.
 
     Args:
         model: as it ships; fast.onnx is written into its folder where 8 bits are chosen.
@@ -94,14 +98,7 @@ def with_fast_way(
         The model's spec with its fast way; as it is, with a warning, where none loses so little.
     """
     spec = model.spec
-    flips_kept = trained_on and not rehearsals
-    ways = [
-        FastWay(graph=graph, test_time_flips=flips, cut=cut, loss=0.0, patients=0)
-        for graph in (("",) if spec.members else (FAST_NAME, ""))
-        for cut in (True, False)
-        for flips in dict.fromkeys((spec.test_time_flips,) if flips_kept else ((), spec.test_time_flips))
-        if graph or cut or flips != spec.test_time_flips
-    ]
+    ways = _ways(spec, flips_kept=trained_on and not rehearsals)
     if rehearsals:
         rehearsed = _rehearsed(ways, rehearsals, progress)
         ways = [] if rehearsed is None else [rehearsed]
@@ -115,6 +112,19 @@ def with_fast_way(
         return ready.model.spec.model_copy(update={"fast": chosen})
     (model.folder / FAST_NAME).unlink(missing_ok=True)
     return spec.model_copy(update={"fast": chosen})
+
+
+def _ways(spec: ModelSpec, *, flips_kept: bool) -> list[FastWay]:
+    """All that there are, the fastest first as a rule."""
+    flips = spec.test_time_flips
+    looks: list[tuple[tuple[Flip, ...], float]] = [((), 0.0), (flips, FAINT), (flips, 0.0)] if flips else [((), 0.0)]
+    return [
+        FastWay(graph=graph, test_time_flips=chosen, flips_above=above, cut=cut, loss=0.0, patients=0)
+        for graph in (("",) if spec.members else (FAST_NAME, ""))
+        for chosen, above in looks
+        for cut in (True, False)
+        if (graph or cut or (chosen, above) != (flips, 0.0)) and not (flips_kept and chosen != flips)
+    ]
 
 
 def _rehearsed(ways: Sequence[FastWay], trials: Sequence[Trial], progress: Progress) -> FastWay | None:
@@ -150,6 +160,7 @@ def _first_good(
             continue
         loss = float(losses.mean())
         words = f"{'8 bits' if way.graph else 'float32'}, {'with' if way.test_time_flips else 'without'} flips"
+        words += " of slices that show something" if way.flips_above else ""
         words += ", where a slice is lit" if way.cut else ""
         logger.info("%s: Dice %.4f below the ordinary way, %d patients", words, loss, len(losses))
         if loss <= most:
