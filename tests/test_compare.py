@@ -35,6 +35,7 @@ from tumorseg.studies.entries import Entry, read_entries
 from tumorseg.studies.output import refuse_unusable
 from tumorseg.studies.published import published_figures, published_of
 from tumorseg.studies.scenes import cast_patients, film
+from tumorseg.studies.score_tables import tables_of
 from tumorseg.studies.sheet import draw_sheet
 from tumorseg.studies.standings import standings
 
@@ -320,6 +321,31 @@ def test_the_page_opens_offline_and_shows_every_model_everywhere(comparison):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
     assert "perfect masks" in page and "nothing marked" in page
+
+
+def test_of_several_classes_each_has_its_columns_and_who_tells_none_apart_shows_none(scans):
+    def arm(label, several):
+        pairs = []
+        for index, scan in enumerate(scans):
+            reference = scan.reference * np.uint8(1 + index % 2)
+            mask = reference if several else np.roll(scan.reference, 2, axis=1)
+            pairs.append((Segmentation(scan, mask, mask.astype(np.float16)), reference))
+        found = judge(pairs, {"part": "test"}, classes=("glioma", "meningioma"), segmented=several)
+        dice = np.array([score.dice for score in found.patients])
+        judged = Judged(json_ready(found.metrics), tuple(score.patient for score in found.patients), dice, dice)
+        return Arm(label, Path("runs") / label, load_recipe("default"), {}, [], judged={"test": judged})
+
+    by_class = tables_of(standings([arm("types", True), arm("tumour", False)], "test"))[1]
+    assert by_class.heads[::2] == ("glioma, as any tumour", "meningioma, as any tumour")
+    assert "glioma 5, meningioma 4" in by_class.said
+    types, tumour = by_class.rows
+    assert [cell.text for cell in types.cells] == ["1.000"] * 4
+    assert [cell.text for cell in tumour.cells[1::2]] == ["–", "–"]
+    assert all(0.3 < float(cell.text) < 1 and " to " in cell.beside for cell in tumour.cells[::2])
+
+
+def test_of_one_class_there_is_no_table_by_class(comparison):
+    assert not any("class by class" in table.title for table in tables_of(comparison.parts[0]))
 
 
 def test_the_sheet_has_a_column_for_every_model_and_a_row_for_every_slice(comparison):

@@ -1,8 +1,9 @@
-"""The tables of one part: the headline, the other scores, and the scores as other systems report them."""
+"""The tables of one part: the headline, the classes, the other scores, and the scores as other systems report them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tumorseg.evaluation.class_rows import class_rows
 from tumorseg.evaluation.definitions import cut
 from tumorseg.studies.comparison import behind_text, interval, p_text
 from tumorseg.studies.published import Published
@@ -37,7 +38,7 @@ class Table:
 
 
 def tables_of(standings: Standings) -> tuple[Table, ...]:
-    """Every score of one part in three tables."""
+    """Every score of one part in three tables, or four where the references tell several classes apart."""
     return (
         _table(
             standings,
@@ -45,6 +46,7 @@ def tables_of(standings: Standings) -> tuple[Table, ...]:
             ("mean", "95 % interval", "median", "difference to the best", "p, Holm-corrected"),
             _headline,
         ),
+        *_by_class(standings),
         _table(
             standings,
             "Other scores",
@@ -90,6 +92,35 @@ def _headline(row: Standing) -> tuple[Cell, ...]:
         Cell(cut(patient["median"])),
         Cell(behind_text(row)),
         Cell(p_text(row.p_holm) if row.behind else "–"),
+    )
+
+
+def _by_class(standings: Standings) -> tuple[Table, ...]:
+    """Two columns for each class of the references; no table where they have one class."""
+    best = class_rows(standings.best.judged.metrics)
+    if not best:
+        return ()
+    counted = ", ".join(f"{entry.name} {entry.patients}" for entry in best)
+    return (
+        _table(
+            standings,
+            "Dice by patient, class by class",
+            tuple(head for entry in best for head in (f"{entry.name}, as any tumour", f"{entry.name}, as itself")),
+            _classes,
+            f"Over the patients who have the class ({counted}): once as tumour of whatever class, once as this class, "
+            "which a model of one class does not say. Beneath are 95 % intervals of the mean.",
+        ),
+    )
+
+
+def _classes(row: Standing) -> tuple[Cell, ...]:
+    return tuple(
+        cell
+        for entry in class_rows(row.judged.metrics)
+        for cell in (
+            Cell(cut(entry.any_mean), entry.any_interval),
+            Cell(cut(entry.own_mean), entry.own_interval) if entry.named else Cell("–"),
+        )
     )
 
 
