@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from tiny_model import lopsided_kernel, write_model
 from tumorseg.errors import DataError, ModelError, TumorsegError
 from tumorseg.inference import scratch
-from tumorseg.inference.cutting import DARK, LEAST_PIXELS, STEP, lit_box
+from tumorseg.inference.cutting import DARK, LEAST_PIXELS, LEAST_SIDE, STEP, lit_box
 from tumorseg.inference.measure import measure
 from tumorseg.inference.model import read_model, write_spec
 from tumorseg.inference.onnx_runtime import MOST_LANES, OnnxRuntime
 from tumorseg.inference.predictor import ROUND, Predictor
 from tumorseg.inference.runtime import Float32
 from tumorseg.postprocess import apply_threshold, drop_small_components, fill_slice_holes, postprocess
+from tumorseg.preprocess import Box
 from tumorseg.recipe import Cleaning
 from tumorseg.scan import Scan
 
@@ -361,25 +362,32 @@ def test_both_runtimes_agree(lopsided: Path) -> None:
 
 def head_scan(slices: int = 3, seed: int = 0) -> Scan:
     """A lit head in the dark, with one brighter rectangle in FLAIR; the last slice is dark altogether."""
-    pixels = np.random.default_rng(seed).integers(0, 8, (slices, 128, 128, 3)).astype(np.uint8)
-    pixels[:-1, 30:92, 40:110] = 90
-    pixels[:-1, 50:60, 60:75, 1] = 250
+    pixels = np.random.default_rng(seed).integers(0, 8, (slices, 256, 256, 3)).astype(np.uint8)
+    pixels[:-1, 60:184, 80:220] = 90
+    pixels[:-1, 100:120, 120:150, 1] = 250
     return scan_of(pixels)
 
 
 @settings(deadline=None)
-@given(st.integers(0, 127), st.integers(0, 127), st.integers(3, 128), st.integers(3, 128))
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(3, 256), st.integers(3, 256))
 def test_the_box_holds_all_that_is_lit_and_networks_can_halve_it(top: int, left: int, down: int, across: int) -> None:
-    flair = np.zeros((128, 128), np.float32)
+    flair = np.zeros((256, 256), np.float32)
     flair[top : top + down, left : left + across] = 1
     box = lit_box(flair)
     if box is None:
-        assert min(128 - top, 128 - left) < LEAST_PIXELS
+        assert min(256 - top, 256 - left) < LEAST_PIXELS
         return
     assert box.height % STEP == box.width % STEP == 0
-    assert 0 <= box.top < box.bottom <= 128
-    assert 0 <= box.left < box.right <= 128
+    assert min(box.height, box.width) >= LEAST_SIDE
+    assert 0 <= box.top < box.bottom <= 256
+    assert 0 <= box.left < box.right <= 256
     assert flair[box.top : box.bottom, box.left : box.right].sum() == flair.sum()
+
+
+def test_a_frame_that_is_smaller_than_the_least_box_is_taken_whole() -> None:
+    flair = np.zeros((64, 96), np.float32)
+    flair[20:30, 20:30] = 1
+    assert lit_box(flair) == Box(0, 64, 0, 96)
 
 
 def test_what_is_dark_has_no_box() -> None:
@@ -388,7 +396,7 @@ def test_what_is_dark_has_no_box() -> None:
 
 def fast_model(folder: Path, **fields: object) -> Path:
     way = {"cut": True, "loss": 0.0, "patients": 1}
-    return write_model(folder, kernel=lopsided_kernel(), image_size=128, fast=way, **fields)
+    return write_model(folder, kernel=lopsided_kernel(), image_size=256, fast=way, **fields)
 
 
 def test_the_fast_way_computes_the_lit_part_as_ever_and_none_of_the_dark(tmp_path: Path) -> None:
@@ -396,15 +404,15 @@ def test_the_fast_way_computes_the_lit_part_as_ever_and_none_of_the_dark(tmp_pat
     unflipped = read_model(fast_model(tmp_path / "u"))
     scan = head_scan()
     fast, whole = Predictor(read, fast=True).segment(scan), Predictor(unflipped).segment(scan)
-    assert np.array_equal(fast.probability[:2, 35:88, 45:105], whole.probability[:2, 35:88, 45:105])
+    assert np.array_equal(fast.probability[:2, 65:180, 85:215], whole.probability[:2, 65:180, 85:215])
     assert fast.probability[2].max() == 0
-    assert fast.probability[:, :10].max() == 0
+    assert fast.probability[:, :30].max() == 0
     assert np.array_equal(Predictor(read).probabilities(scan), Predictor(read).segment(scan).probability)
 
 
 def test_mirror_images_are_left_out_where_the_plain_one_shows_nothing(tmp_path: Path) -> None:
     way = {"test_time_flips": ("horizontal",), "flips_above": 0.4, "loss": 0.0, "patients": 1}
-    fields: dict[str, object] = {"kernel": lopsided_kernel(), "image_size": 128, "threshold": 0.41}
+    fields: dict[str, object] = {"kernel": lopsided_kernel(), "image_size": 256, "threshold": 0.41}
     sparing = read_model(write_model(tmp_path / "f", test_time_flips=("horizontal",), fast=way, **fields))
     unflipped = read_model(write_model(tmp_path / "u", **fields))
     scan = head_scan()
@@ -454,7 +462,7 @@ def test_eight_bits_lose_little_and_are_chosen_only_then(tmp_path: Path) -> None
         scans.append(
             replace(scan, patient=str(seed), read_reference=lambda scan=scan: (scan.pixels[..., 1] == 250) * 1)
         )
-    opened = read_model(write_model(tmp_path / "m", image_size=128))
+    opened = read_model(write_model(tmp_path / "m", image_size=256))
     spec = with_fast_way(opened, opened.graphs[0], scans, scans)
     assert spec.fast is not None
     assert spec.fast.graph == FAST_NAME
@@ -469,8 +477,8 @@ def test_where_every_fast_way_loses_too_much_there_is_none(tmp_path: Path, monke
     from tumorseg.training import fast_way
 
     monkeypatch.setattr(fast_way, "MOST_LOSS", -1.0)
-    scan = replace(head_scan(), read_reference=lambda: np.ones((3, 128, 128), np.uint8))
-    opened = read_model(write_model(tmp_path / "m", image_size=128))
+    scan = replace(head_scan(), read_reference=lambda: np.ones((3, 256, 256), np.uint8))
+    opened = read_model(write_model(tmp_path / "m", image_size=256))
     spec = fast_way.with_fast_way(opened, opened.graphs[0], [scan], [scan])
     assert spec.fast is None
     assert spec.files == opened.spec.files
@@ -481,7 +489,7 @@ def test_patients_whom_no_network_saw_say_what_mirror_images_are_worth(tmp_path:
     from tumorseg.training.fast_way import Trial, with_fast_way
 
     scan = replace(head_scan(), read_reference=lambda: (head_scan().pixels[..., 1] == 250) * 1)
-    flips: dict[str, object] = {"image_size": 128, "test_time_flips": ("horizontal",)}
+    flips: dict[str, object] = {"image_size": 256, "test_time_flips": ("horizontal",)}
     opened = read_model(write_model(tmp_path / "m", **flips))
     alone = with_fast_way(opened, opened.graphs[0], [scan], [scan], trained_on=True)
     assert alone.fast is not None and alone.fast.test_time_flips == ("horizontal",) and alone.fast.trained_on

@@ -17,6 +17,9 @@ MARGIN = 8
 STEP = 32
 """Sides are multiples of this, as networks need that halve the image five times."""
 
+LEAST_SIDE = 128
+"""Of a box, in pixels: in less, as around the top of a head, networks see things that they do not see in the frame."""
+
 
 def lit_box(flair: Float32) -> Box | None:
     """The box around all that is not dark in a slice.
@@ -25,7 +28,8 @@ def lit_box(flair: Float32) -> Box | None:
         flair: (height, width), normalised so that dark is 0 and bright is 1; sides are multiples of `STEP`.
 
     Returns:
-        Within the slice, its sides multiples of `STEP`; None where all is dark.
+        Within the slice, its sides multiples of `STEP` and where the slice is as large at least `LEAST_SIDE`; None
+        where all is dark.
     """
     lit = flair > DARK
     rows = np.flatnonzero(np.count_nonzero(lit, axis=1) >= LEAST_PIXELS)
@@ -39,6 +43,6 @@ def lit_box(flair: Float32) -> Box | None:
 def _widened(places: np.ndarray[tuple[int], np.dtype[np.intp]], length: int) -> tuple[int, int]:
     """First and one past the last, with the margin, as a multiple of `STEP`, within 0 to `length`."""
     first, last = int(places[0]) - MARGIN, int(places[-1]) + 1 + MARGIN
-    size = min(length, -(-(last - first) // STEP) * STEP)
+    size = min(length, max(LEAST_SIDE, -(-(last - first) // STEP) * STEP))
     begin = min(max(0, (first + last - size) // 2), length - size)
     return begin, begin + size
