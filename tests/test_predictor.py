@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_model import lopsided_kernel, write_model
 from tumorseg.errors import DataError, ModelError, TumorsegError
 from tumorseg.inference import scratch
-from tumorseg.inference.cutting import DARK, LEAST_PIXELS, LEAST_SIDE, STEP, lit_box
+from tumorseg.inference.cutting import DARK, LEAST_PIXELS, LEAST_SIDE, PHASE, STEP, lit_box
 from tumorseg.inference.measure import measure
 from tumorseg.inference.model import read_model, write_spec
 from tumorseg.inference.onnx_runtime import MOST_LANES, OnnxRuntime
@@ -379,6 +379,7 @@ def test_the_box_holds_all_that_is_lit_and_networks_can_halve_it(top: int, left:
         return
     assert box.height % STEP == box.width % STEP == 0
     assert min(box.height, box.width) >= LEAST_SIDE
+    assert box.top % PHASE == box.left % PHASE == 0
     assert 0 <= box.top < box.bottom <= 256
     assert 0 <= box.left < box.right <= 256
     assert flair[box.top : box.bottom, box.left : box.right].sum() == flair.sum()

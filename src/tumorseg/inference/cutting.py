@@ -17,6 +17,10 @@ MARGIN = 8
 STEP = 32
 """Sides are multiples of this, as networks need that halve the image five times."""
 
+PHASE = 16
+"""Boxes begin at multiples of this: a network that halves the image is not the same at every shift, and marks more like
+the whole frame where its coarse cells lie as they do there."""
+
 LEAST_SIDE = 128
 """Of a box, in pixels: in less, as around the top of a head, networks see things that they do not see in the frame."""
 
@@ -42,7 +46,9 @@ def lit_box(flair: Float32) -> Box | None:
 
 def _widened(places: np.ndarray[tuple[int], np.dtype[np.intp]], length: int) -> tuple[int, int]:
     """First and one past the last, with the margin, as a multiple of `STEP`, within 0 to `length`."""
-    first, last = int(places[0]) - MARGIN, int(places[-1]) + 1 + MARGIN
-    size = min(length, max(LEAST_SIDE, -(-(last - first) // STEP) * STEP))
-    begin = min(max(0, (first + last - size) // 2), length - size)
+    first, last = max(0, int(places[0]) - MARGIN), min(length, int(places[-1]) + 1 + MARGIN)
+    begin = first // PHASE * PHASE
+    size = min(length, max(LEAST_SIDE, -(-(last - begin) // STEP) * STEP))
+    spare = size - (last - begin)
+    begin = min(max(0, begin - spare // 2 // PHASE * PHASE), length - size)
     return begin, begin + size
