@@ -5,7 +5,7 @@ they would be were the channels in another order, or the slice turned; the third
 """
 
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 
 import cv2
 import numpy as np
@@ -145,12 +145,29 @@ def _pairs(
     """Numbers of each ordered pair of channels."""
     inner, outer, detail = head[core], head[rim], _detail(head)[core]
     fine, coarse = _correlations(detail), _correlations(inner)
-    found = {}
-    for a, b in permutations(range(head.shape[-1]), 2):
-        apart = np.quantile(inner[:, a] - inner[:, b], (0.02, 0.1, 0.5, 0.9, 0.98))
-        finely = np.quantile(detail[:, a] - detail[:, b], (0.01, 0.99))
-        around = np.quantile(outer[:, a] - outer[:, b], (0.25, 0.5, 0.75))
-        found[a, b] = np.concatenate([apart, [fine[a, b], coarse[a, b]], finely, around]).astype(np.float64)
+    apart = _differences(inner, (0.02, 0.1, 0.5, 0.9, 0.98))
+    finely = _differences(detail, (0.01, 0.99))
+    around = _differences(outer, (0.25, 0.5, 0.75))
+    return {
+        pair: np.concatenate([apart[pair], [fine[pair], coarse[pair]], finely[pair], around[pair]]).astype(np.float64)
+        for pair in permutations(range(head.shape[-1]), 2)
+    }
+
+
+def _differences(values: NDArray[np.float32], quantiles: tuple[float, ...]) -> dict[tuple[int, int], Numbers]:
+    """Quantiles of each channel minus each other, the one way round computed and the other way its mirror image.
+
+    Args:
+        values: (pixels, channels).
+        quantiles: rising, and the same backwards when each is taken from 1.
+    """
+    pairs = list(combinations(range(values.shape[-1]), 2))
+    found: dict[tuple[int, int], Numbers] = {}
+    if not pairs:
+        return found
+    apart = np.quantile(np.stack([values[:, a] - values[:, b] for a, b in pairs]), quantiles, axis=1)
+    for (a, b), each in zip(pairs, apart.T, strict=True):
+        found[a, b], found[b, a] = each, -each[::-1]
     return found
 
 

@@ -11,7 +11,7 @@ DARK = 0.12
 LEAST_PIXELS = 3
 """A row or column with fewer brighter pixels than these holds noise."""
 
-MARGIN = 8
+MARGIN = 2
 """Pixels that are left around it."""
 
 STEP = 32

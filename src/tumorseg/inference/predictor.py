@@ -1,8 +1,8 @@
 """Predictor: scan -> normalise -> grid -> network -> probability -> the scan's own grid -> postprocess."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -36,7 +36,10 @@ _RECENT = 32
 """Slices of a scan that are kept as a network with neighbours sees them."""
 
 ROUND = 4
-"""Slices that each lane computes before any is answered, where there are several lanes."""
+"""Slices that each lane computes in one go, where there are several lanes."""
+
+AHEAD = 2
+"""Such rounds that wait for the lanes, so that none of these is idle while scans are read and answered."""
 
 
 @dataclass(eq=False)
@@ -80,6 +83,14 @@ class _Task:
         # Resampled before it is normalised, as in training.
         square = self.grid.apply(frame)
         return np.ascontiguousarray(np.moveaxis(normalise(square[None], measured)[0], -1, 0))
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Slices on their way through the network; `parts` are those that are not known to be through."""
+
+    slices: Sequence[tuple[_Task, int]]
+    parts: Sequence[Future[None]] = ()
 
 
 class Predictor:
@@ -159,6 +170,7 @@ class Predictor:
         """Tasks with their probabilities filled in."""
         waiting: deque[_Task] = deque()
         batch: list[tuple[_Task, int]] = []
+        under_way: deque[_Round] = deque()
         for scan in scans:
             try:
                 task = self._open(scan)
@@ -171,12 +183,16 @@ class Predictor:
             for index in range(len(task.pixels)):
                 batch.append((task, index))
                 if len(batch) >= self._batch_size * (ROUND * self._lanes if self._lanes > 1 else 1):
-                    self._compute(batch)
+                    under_way.append(self._begin(batch))
                     batch = []
+                # While the next are computed, what came before is answered, and the next scans are read.
+                while len(under_way) > (AHEAD if self._lanes > 1 else 0):
+                    self._finish(under_way.popleft())
             while waiting and waiting[0].left == 0:
                 yield waiting.popleft()
-        if batch:
-            self._compute(batch)
+        under_way.append(self._begin(batch))
+        while under_way:
+            self._finish(under_way.popleft())
         yield from waiting
 
     def _open(self, scan: Scan) -> _Task:
@@ -194,20 +210,29 @@ class Predictor:
         spec = self.spec
         return _Task(scan, pixels, measured, grid, spec.filters, warnings, len(spec.classes), spec.neighbours)
 
-    def _compute(self, batch: list[tuple[_Task, int]]) -> None:
-        """Send slices through the network and put their probabilities where they belong."""
+    def _begin(self, batch: list[tuple[_Task, int]]) -> _Round:
+        """Send slices through the network, in the background where there are several lanes."""
         step = self._batch_size
         parts = [batch[start : start + step] for start in range(0, len(batch), step)]
-        for _ in self._pool.map(self._fill, parts) if self._lanes > 1 else map(self._fill, parts):
-            pass
-        for task, _ in batch:
+        if self._lanes > 1:
+            return _Round(batch, [self._pool.submit(self._fill, part) for part in parts])
+        for part in parts:
+            self._fill(part)
+        return _Round(batch)
+
+    def _finish(self, under_way: _Round) -> None:
+        """Wait until a round's probabilities are where they belong."""
+        for part in under_way.parts:
+            part.result()
+        for task, _ in under_way.slices:
             task.left -= 1
-        if self._watch is not None:
-            self._watch(len(batch))
+        if self._watch is not None and under_way.slices:
+            self._watch(len(under_way.slices))
 
     def _fill(self, batch: list[tuple[_Task, int]]) -> None:
-        """The same for as many as go through the network at once."""
-        frames = np.stack([task.frame(index) for task, index in batch])
+        """Compute as many slices as go through the network at once, and put their probabilities where they belong."""
+        seen = [task.frame(index) for task, index in batch]
+        frames = seen[0][None] if len(seen) == 1 else np.stack(seen)
         squares, overlaps = self._cut_probability(frames) if self._cuts else self._probability(frames)
         for (task, index), square, overlap in zip(batch, squares, overlaps, strict=True):
             task.probability[index] = task.grid.undo(square)
