@@ -1,6 +1,9 @@
 """Networks that see the slices beside the one they mark: the same neighbours in training, in use and in an export."""
 
+import gc
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
+from numpy.typing import NDArray
 
 from small_recipe import SMALL
 from test_export_model import agrees, modern, noise
@@ -75,6 +79,29 @@ def test_a_lone_slice_stands_for_its_neighbours(tmp_path: Path) -> None:
         for step in (-1, 0, 1)
     ]
     assert np.array_equal(answers[0], answers[1]) and np.array_equal(answers[1], answers[2])
+
+
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_what_is_answered_is_forgotten_without_waiting_for_the_collector(neighbours: int, tmp_path: Path) -> None:
+    kernel = sees(0, neighbours)
+    predictor = Predictor(read_model(write_model(tmp_path / "m", kernel=kernel, neighbours=neighbours)))
+    forgotten: list[weakref.ref[NDArray[np.float16]]] = []
+
+    def scans() -> Iterator[Scan]:
+        for number in range(6):
+            pixels = default_rng(number).integers(0, 255, (30, 64, 64, 3), np.uint8)
+            yield Scan(str(number), str(number), ("pre", "flair", "post"), lambda pixels=pixels: pixels)  # type: ignore[misc]
+
+    gc.collect()
+    gc.disable()
+    try:
+        for answer in predictor.segment_all(scans()):
+            forgotten.append(weakref.ref(answer.probability))
+        del answer
+        assert len(forgotten) == 6
+        assert all(memory() is None for memory in forgotten)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("neighbours", [1, 2])

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -68,8 +68,10 @@ class _Task:
         self.probability = allocate((*self.pixels.shape[:3], *axes), np.float16)
         self.overlaps = np.zeros((len(self.pixels), 2), np.int64)
         self.left = len(self.pixels)
+        # Not a method: a cache of one would hold the task that holds it, and memory would wait for the collector.
+        alone = partial(_alone, self.pixels, self.measured, self.grid, self.filters)
         # Neighbours meet a slice again and again while its own turn is near.
-        self.alone = lru_cache(_RECENT)(self._alone) if self.neighbours else self._alone
+        self.alone = lru_cache(_RECENT)(alone) if self.neighbours else alone
 
     def frame(self, index: int) -> Float32:
         """One slice and its neighbours as the network sees them, (stack * channels, size, size)."""
@@ -77,12 +79,13 @@ class _Task:
             return self.alone(index)
         return np.concatenate([self.alone(each) for each in stacked(index, len(self.pixels), self.neighbours)])
 
-    def _alone(self, index: int) -> Float32:
-        """One slice, (channels, size, size)."""
-        frame, measured = filtered(self.pixels[index], self.measured.of_slice(index), self.filters)
-        # Resampled before it is normalised, as in training.
-        square = self.grid.apply(frame)
-        return np.ascontiguousarray(np.moveaxis(normalise(square[None], measured)[0], -1, 0))
+
+def _alone(pixels: Pixels, measured: Statistics, grid: Grid, filters: Sequence[Filter], index: int) -> Float32:
+    """One slice as the network sees it, (channels, size, size)."""
+    frame, measured = filtered(pixels[index], measured.of_slice(index), filters)
+    # Resampled before it is normalised, as in training.
+    square = grid.apply(frame)
+    return np.ascontiguousarray(np.moveaxis(normalise(square[None], measured)[0], -1, 0))
 
 
 @dataclass(frozen=True)
