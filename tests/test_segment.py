@@ -127,13 +127,18 @@ def test_what_is_named_twice_is_one_input(scans: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
-def test_links_out_of_a_folder_are_not_followed(scans: Path, tmp_path: Path) -> None:
+def test_links_out_of_a_folder_are_not_followed_and_said(
+    scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     outside = picture(tmp_path / "outside" / "secret_1.tif")
     (scans / "linked").symlink_to(outside.parent)
     (scans / "link_1.tif").symlink_to(outside)
     (scans / "inner.tif").symlink_to(scans / "lone.tif")
     (scans / "loop").symlink_to(scans)
+    (scans / "notes").symlink_to(tmp_path / "notes.txt")
     assert [scan.id for scan in find_inputs([scans]).scans] == ["a/a", "b/deep/b", "lone"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "linked, link_1.tif; give what they lead to" in said
 
 
 def test_hidden_files_are_no_inputs(scans: Path) -> None:

@@ -1,15 +1,18 @@
 """The files that an input names: itself, those in a folder's tree, or those in a ZIP."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tumorseg.errors import DataError, TumorsegError
+from tumorseg.errors import DataError, TumorsegError, few
 from tumorseg.formats import FORMATS, Format, find_format, split_name
 from tumorseg.formats.dicom_file import is_dicom
 from tumorseg.inference.unpacking import SUFFIX as ZIP
 from tumorseg.inference.unpacking import Unpacked
+
+logger = logging.getLogger(__name__)
 
 MASK, OVERLAY = "_mask", "_overlay"
 _NO_SCANS = ("dicomdir",)
@@ -76,7 +79,7 @@ def is_mask(path: Path) -> bool:
 
 
 def _walk(root: Path, folder: Path, below: Path, unpacked: Unpacked, failures: list[Failure]) -> Iterator[Found]:
-    """Files below a folder, in the order of their names; links out of it are not followed.
+    """Files below a folder, in the order of their names; links out of it are not followed, which a warning says.
 
     Args:
         root: what the places in the output are relative to.
@@ -89,8 +92,13 @@ def _walk(root: Path, folder: Path, below: Path, unpacked: Unpacked, failures: l
         place = Path(error.filename or folder)
         failures.append(Failure(place, f"folder {place} cannot be read: {error.strerror}; check its permissions"))
 
+    def inside(path: Path) -> bool:
+        return Path(os.path.realpath(path)).is_relative_to(home)  # Path.resolve raises where links go in a circle
+
+    outside: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        outside += [path for path in (Path(place) / name for name in folders) if path.is_symlink() and not inside(path)]
         links = []
         for name in sorted(names):
             path = Path(place) / name
@@ -101,9 +109,16 @@ def _walk(root: Path, folder: Path, below: Path, unpacked: Unpacked, failures: l
             else:
                 yield from _entry(path, root, below / path.relative_to(folder), unpacked, failures)
         for path in links:
-            # Path.resolve raises where links go in a circle.
-            if Path(os.path.realpath(path)).is_relative_to(home):
+            if inside(path):
                 yield from _entry(path, root, below / path.relative_to(folder), unpacked, failures)
+            elif _is_zip(path) or find_format(path) is not None:
+                outside.append(path)
+    if outside:
+        logger.warning(
+            "links that lead out of %s are not followed: %s; give what they lead to as inputs",
+            folder,
+            few([path.name for path in outside]),
+        )
 
 
 def _entry(path: Path, root: Path, mirrored: Path, unpacked: Unpacked, failures: list[Failure]) -> Iterator[Found]:
