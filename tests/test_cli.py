@@ -160,6 +160,11 @@ def test_a_mistyped_command_is_one_line_that_names_the_help(arguments: list[str]
     one_line(tumorseg(*arguments), "; see: tumorseg", "--help")
 
 
+def test_a_value_that_is_not_offered_is_named_beside_those_that_are() -> None:
+    done = tumorseg("segment", ".", "--output", "o", "--format", "dcm")
+    one_line(done, "'--format': 'dcm' is not", "'nifti', 'dicom-seg', 'png'", "tumorseg segment --help")
+
+
 def truncate(image: Path, mask: Path) -> Path:
     image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
     return image

@@ -156,7 +156,7 @@ def run(words: Sequence[str]) -> int:
 def _usage(error: typer.TyperException) -> str:
     """What was wrong on the command line, and where its help is."""
     context = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".")
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
     return f"{message}; see: {context.command_path} --help" if context else message
 
 
