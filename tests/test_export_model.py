@@ -323,7 +323,7 @@ def test_a_card_cites_an_evaluation_with_its_interval_and_says_whose_it_is(train
     text = (tmp_path / "own" / "MODEL_CARD.md").read_text()
     assert "0.812 to 0.934" in text
     assert "Dice below 0.7 in 1 of 2 patients; the lowest is 0.500" in text
-    assert "looked at 2 times" in text
+    assert "looked at its test patients 2 times" in text
     assert "dice" not in (tmp_path / "own" / "model.json").read_text()
 
     metrics["protocol"]["model"]["threshold"] = 0.123  # type: ignore[index]

@@ -110,7 +110,7 @@ def row_of(evaluation: Evaluation, judged_as: ModelSpec) -> dict[str, Any]:
     if own:
         note = ""
     if readings:
-        note += f" The test patients had been looked at {readings} time{'s' * (readings != 1)} by then."
+        note += f" The run had looked at its test patients {readings} time{'s' * (readings != 1)} by then."
     if leaked := protocol.get("trained_on"):
         note += f" {len(leaked)} of the scans were trained on."
     return {
