@@ -4,8 +4,8 @@
 
 Scans as they are: the validation patients of the run's split, of which nothing was learned and by which no limit was
 chosen; whole, and each slice alone. Disturbed: the same, in every wrong order of the channels, turned, inverted, with
-Rician noise. Further: pictures and medical images of other things, from the wheels of scikit-learn, matplotlib, pydicom
-and, where it is installed, scikit-image. The network is not computed: only what is said of the input counts.
+Rician noise. Further: pictures and medical images of other things, from the wheels of pydicom and, where they are
+installed, scikit-learn, matplotlib and scikit-image. The network is not computed: what is said of the input counts.
 """
 
 import argparse
@@ -29,6 +29,9 @@ from tumorseg.inference.trust import Usual, input_cautions, told_apart
 from tumorseg.portrait import portrait
 
 NOISES = (0.05, 0.1, 0.2)
+PICTURES = {"sklearn": "datasets/images", "matplotlib": "mpl-data/sample_data", "skimage": "data"}
+"""Packages whose wheels hold pictures, and where in them."""
+
 BODIES = {
     "CT_small.dcm": "CT, abdomen",
     "693_J2KI.dcm": "CT",
@@ -128,27 +131,27 @@ def other_things() -> Iterator[tuple[str, str, Pixels]]:
     random = np.random.default_rng(0)
     for side in (64, 256, 512):
         yield "pure noise", f"noise {side}", random.integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-    folders = [package("sklearn") / "datasets" / "images", package("matplotlib") / "mpl-data" / "sample_data"]
-    if importlib.util.find_spec("skimage"):
-        folders.append(package("skimage") / "data")
-    for folder in folders:
-        for path in sorted(folder.iterdir()):
+    for name, inside in PICTURES.items():
+        folder = package(name)
+        if folder is None:
+            print(f"{name} is not installed; its pictures are left out")
+            continue
+        for path in sorted((folder / inside).iterdir()):
             if path.suffix in (".jpg", ".png") and path.name not in ("phantom.png", "logo2.png"):
                 picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
                 assert picture is not None
                 scale = min(1.0, LARGEST / max(picture.shape))
                 yield "pictures", path.name, cv2.resize(picture, None, fx=scale, fy=scale, interpolation=3)[None]
     for name, what in BODIES.items():
-        dataset = pydicom.dcmread(package("pydicom") / "data" / "test_files" / name)
+        dataset = pydicom.dcmread(Path(pydicom.__file__).parent / "data" / "test_files" / name)
         pixels = dataset.pixel_array
         yield "other body parts", f"{name} ({what})", pixels[None, ..., None] if pixels.ndim == 2 else pixels[None]
 
 
-def package(name: str) -> Path:
-    """Where a package is installed."""
+def package(name: str) -> Path | None:
+    """Where a package is installed; None where it is not."""
     found = importlib.util.find_spec(name)
-    assert found is not None and found.submodule_search_locations is not None
-    return Path(found.submodule_search_locations[0])
+    return Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
 
 
 def fitted(pixels: Pixels, channels: int) -> Pixels:
