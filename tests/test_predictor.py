@@ -501,3 +501,20 @@ def test_patients_whom_no_network_saw_say_what_mirror_images_are_worth(tmp_path:
     assert spec.fast.patients == 2
     assert not (fold.folder / "fast.onnx").exists()
     assert set(spec.files) == {"model.onnx", "fast.onnx"}
+
+
+def test_a_way_that_loses_on_the_network_that_ships_is_not_taken_whatever_those_before_say(tmp_path: Path) -> None:
+    from tumorseg.training.fast_way import Trial, with_fast_way
+
+    even = replace(head_scan(), read_reference=lambda: (head_scan().pixels[..., 1] == 250) * 1)
+    flips: dict[str, object] = {"image_size": 256, "test_time_flips": ("horizontal",)}
+    lopsided = read_model(write_model(tmp_path / "m", kernel=lopsided_kernel(), threshold=0.1, **flips))
+    whole = Predictor(lopsided).segment(even).mask
+    own = replace(even, read_reference=lambda: whole)
+    assert not np.array_equal(
+        Predictor(read_model(fast_model(tmp_path / "p", threshold=0.1))).segment(even).mask, whole
+    )
+    fold = read_model(write_model(tmp_path / "fold", **flips))
+    trial = Trial(fold, fold.graphs[0], [even], [even])
+    spec = with_fast_way(lopsided, lopsided.graphs[0], [own], [own], trained_on=True, rehearsals=[trial])
+    assert spec.fast is not None and spec.fast.test_time_flips == ("horizontal",)

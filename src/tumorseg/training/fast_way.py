@@ -28,9 +28,6 @@ MOST_LOSS = 0.001
 FAINT = 0.1
 """A slice in whose plain image no probability is above this hardly ever has a tumour in the mean with mirror images."""
 
-BROKEN = 0.005
-"""A loss on training patients, on whom a network is surer than on others, that only a spoilt graph explains."""
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -91,7 +88,8 @@ def with_fast_way(
         trained_on: whether the network was trained on those, for want of others. What 8 bits lose shows on them too;
             what the flips are worth does not: these are kept, unless rehearsals say what they are worth.
         rehearsals: networks of the same settings with patients whom they never saw, as the folds that were judged
-            before everyone trained. They choose the way then; `validation` only shows that the graph is not `BROKEN`.
+            before everyone trained. They choose the way then, and `validation` confirms it: trained-on patients show
+            less of what flips are worth than there is, so that a loss on them is one.
         progress: watches the scans go by.
 
     Returns:
@@ -99,17 +97,16 @@ def with_fast_way(
     """
     spec = model.spec
     ways = _ways(spec, flips_kept=trained_on and not rehearsals)
-    if rehearsals:
-        rehearsed = _rehearsed(ways, rehearsals, progress)
-        ways = [] if rehearsed is None else [rehearsed]
-    ready = _ready(Trial(model, source, training, validation), model.folder, progress)
-    chosen = _first_good(ways, [ready], progress, most=BROKEN if rehearsals else MOST_LOSS)
+    with TemporaryDirectory(prefix="tumorseg-rehearsal-") as place:
+        own = [_ready(Trial(model, source, training, validation), model.folder, progress)]
+        rehearsed = [_rehearsed(trial, Path(place) / str(index), progress) for index, trial in enumerate(rehearsals)]
+        chosen = _first_good(ways, [rehearsed, own] if rehearsed else [own], progress)
     if chosen is not None:
-        chosen = ways[0] if rehearsals else chosen.model_copy(update={"trained_on": trained_on})
+        chosen = chosen.model_copy(update={"trained_on": trained_on and not rehearsed})
     else:
         logger.warning("no fast way of %s loses at most %g of Dice: it ships without one", spec.name, MOST_LOSS)
     if chosen is not None and chosen.graph:
-        return ready.model.spec.model_copy(update={"fast": chosen})
+        return own[0].model.spec.model_copy(update={"fast": chosen})
     (model.folder / FAST_NAME).unlink(missing_ok=True)
     return spec.model_copy(update={"fast": chosen})
 
@@ -127,15 +124,10 @@ def _ways(spec: ModelSpec, *, flips_kept: bool) -> list[FastWay]:
     ]
 
 
-def _rehearsed(ways: Sequence[FastWay], trials: Sequence[Trial], progress: Progress) -> FastWay | None:
-    """The fastest good way by patients whom no network was trained on."""
-    with TemporaryDirectory(prefix="tumorseg-rehearsal-") as place:
-        ready = []
-        for index, trial in enumerate(trials):
-            folder = Path(place) / str(index)
-            shutil.copytree(trial.model.folder, folder)
-            ready.append(_ready(replace(trial, model=Model(trial.model.spec, folder)), folder, progress))
-        return _first_good(ways, ready, progress, most=MOST_LOSS)
+def _rehearsed(trial: Trial, folder: Path, progress: Progress) -> _Ready:
+    """The trial in a copy of its model, so that the model itself stays as it is."""
+    shutil.copytree(trial.model.folder, folder)
+    return _ready(replace(trial, model=Model(trial.model.spec, folder)), folder, progress)
 
 
 def _ready(trial: Trial, folder: Path, progress: Progress) -> _Ready:
@@ -148,24 +140,33 @@ def _ready(trial: Trial, folder: Path, progress: Progress) -> _Ready:
     return _Ready(model, trial.judged, _dice(Predictor(trial.model), trial.judged, progress))
 
 
-def _first_good(
-    ways: Sequence[FastWay], trials: Sequence[_Ready], progress: Progress, *, most: float
-) -> FastWay | None:
-    """The first way that loses at most so much in the mean over the patients of all trials, with its loss."""
+def _first_good(ways: Sequence[FastWay], groups: Sequence[Sequence[_Ready]], progress: Progress) -> FastWay | None:
+    """The first way that loses at most `MOST_LOSS` in the mean over the patients of every group of trials.
+
+    The loss that it states is that of the first group.
+    """
     for way in ways:
-        try:
-            losses = np.concatenate([trial.losses(way, progress) for trial in trials])
-        except ModelError as error:  # a network that takes one size only
-            logger.info("not a fast way: %s", error)
-            continue
-        loss = float(losses.mean())
-        words = f"{'8 bits' if way.graph else 'float32'}, {'with' if way.test_time_flips else 'without'} flips"
-        words += " of slices that show something" if way.flips_above else ""
-        words += ", where a slice is lit" if way.cut else ""
-        logger.info("%s: Dice %.4f below the ordinary way, %d patients", words, loss, len(losses))
-        if loss <= most:
-            return way.model_copy(update={"loss": round(loss, 6), "patients": len(losses)})
+        stated: FastWay | None = None
+        for trials in groups:
+            try:
+                losses = np.concatenate([trial.losses(way, progress) for trial in trials])
+            except ModelError as error:  # a network that takes one size only
+                logger.info("not a fast way: %s", error)
+                break
+            loss = float(losses.mean())
+            logger.info("%s: Dice %.4f below the ordinary way, %d patients", _words(way), loss, len(losses))
+            if loss > MOST_LOSS:
+                break
+            stated = stated or way.model_copy(update={"loss": round(loss, 6), "patients": len(losses)})
+        else:
+            return stated
     return None
+
+
+def _words(way: FastWay) -> str:
+    words = f"{'8 bits' if way.graph else 'float32'}, {'with' if way.test_time_flips else 'without'} flips"
+    words += " of slices that show something" if way.flips_above else ""
+    return words + (", where a slice is lit" if way.cut else "")
 
 
 def _calibration(predictor: Predictor, scans: Sequence[Scan]) -> Iterator[NDArray[np.float32]]:

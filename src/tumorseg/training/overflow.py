@@ -34,6 +34,8 @@ def overflowing_kernels(model: "ModelProto", frames: Iterable[NDArray[np.float32
 
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     convolutions = [node for node in model.graph.node if _may_overflow(node, stored.keys())]
+    if not convolutions:
+        return []
     inputs = _inputs_of(model, [node.input[0] for node in convolutions], frames)
     return [
         node.input[1]
