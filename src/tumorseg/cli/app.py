@@ -156,6 +156,7 @@ def run(words: Sequence[str]) -> int:
 def _usage(error: typer.TyperException) -> str:
     """What was wrong on the command line, and where its help is."""
     context = getattr(error, "ctx", None)
+    # pydantic, which checks the values, puts its own name for the kind of error before the message
     message = error.format_message().replace("Value error, ", "").rstrip(".")
     return f"{message}; see: {context.command_path} --help" if context else message
 

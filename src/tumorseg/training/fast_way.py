@@ -88,8 +88,8 @@ def with_fast_way(
         trained_on: whether the network was trained on those, for want of others. What 8 bits lose shows on them too;
             what the flips are worth does not: these are kept, unless rehearsals say what they are worth.
         rehearsals: networks of the same settings with patients whom they never saw, as the folds that were judged
-            before everyone trained. They choose the way then, and `validation` confirms it: trained-on patients show
-            less of what flips are worth than there is, so that a loss on them is one.
+            before everyone trained. They choose the way then, and `validation` must confirm it: on patients who
+            trained a network flips are worth less than on others, so that a loss that shows there is real.
         progress: watches the scans go by.
 
     Returns:
