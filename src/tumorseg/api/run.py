@@ -90,6 +90,7 @@ def train(
     folds: int | None = None,
     split: Split | None = None,
     everyone: "str | os.PathLike[str] | None" = None,
+    keep_test: bool = False,
     resume: bool = False,
     init: "str | os.PathLike[str] | None" = None,
     device: str = "auto",
@@ -110,6 +111,7 @@ def train(
         split: who trains, chooses and is tested; None deals the patients by the recipe's shares.
         everyone: a judged run or cross-validation; all patients train then, by its recipe, and `recipe` stays
             "default". See docs/training.md.
+        keep_test: with `everyone`, the test patients of the judged run do not train, and judge these weights too.
         resume: go on from the last checkpoint, with the run's own recipe.
         init: a run, or a .safetensors file, whose weights training starts from.
         device: auto, cpu or cuda.
@@ -140,6 +142,7 @@ def train(
         folds=folds,
         split=split,
         everyone=judged,
+        keep_test=keep_test,
         resume=resume,
         init=Path(init) if init is not None else None,
         device=device,

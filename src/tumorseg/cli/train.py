@@ -22,6 +22,9 @@ def train(
         Path | None,
         typer.Option(metavar="JUDGED", help="All train, as this run or crossval did.", show_default=False),
     ] = None,
+    keep_test: Annotated[
+        bool, typer.Option("--keep-test", help="With --everyone: all but the test patients train.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --output stopped.")] = False,
     init: Annotated[
         Path | None,
@@ -39,11 +42,12 @@ def train(
 
     from tumorseg.cli.arguments import read_devices
     from tumorseg.cli.console import console_progress, emit, require_training, set_up_messages, shows_bars
+    from tumorseg.datasets.split import read_split
     from tumorseg.datasets.store import prepare
     from tumorseg.errors import RecipeError
     from tumorseg.files import refuse_existing
     from tumorseg.recipe_file import load_recipe
-    from tumorseg.training.everyone import everyone_like, recipe_of
+    from tumorseg.training.everyone import recipe_of
     from tumorseg.training.ranks import this_rank
 
     leads = this_rank().leads
@@ -72,6 +76,7 @@ def train(
         fold=fold,
         folds=folds,
         everyone=everyone,
+        keep_test=keep_test,
         resume=resume,
         init=init,
         device=device,
@@ -83,4 +88,5 @@ def train(
     )
     if leads:
         emit(f"run: {run}")
-        emit(f"next: tumorseg {'evaluate' if everyone_like(run) is None else 'export'} {run}")
+        tested = bool(read_split(run / "split.csv").keys("test"))
+        emit(f"next: tumorseg {'evaluate' if tested else 'export'} {run}")

@@ -88,13 +88,15 @@ def _of_study(study: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def evaluations_of(run: Path) -> tuple[Evaluation, ...]:
     """A run's evaluations on patients that it was not trained on, as they are, augmented ones left out.
 
-    Of a run on all patients, those of the run or the cross-validation that it followed.
+    Of a run on all patients, those of the run or the cross-validation that it followed besides.
     """
-    if judged := everyone_like(run):
-        return (read_evaluation(judged),) if (judged / "crossval.json").is_file() else evaluations_of(judged)
     found = [read_evaluation(path.parent) for path in sorted((run / "evaluation").glob("[!.]*/metrics.json"))]
     unseen = ("test", "val", "external")
-    return tuple(each for each in found if each.protocol["part"] in unseen and not each.protocol.get("change"))
+    own = tuple(each for each in found if each.protocol["part"] in unseen and not each.protocol.get("change"))
+    judged = everyone_like(run)
+    if judged is None or any(each.protocol["part"] == "test" for each in own):
+        return own
+    return own + ((read_evaluation(judged),) if (judged / "crossval.json").is_file() else evaluations_of(judged))
 
 
 def row_of(evaluation: Evaluation, judged_as: ModelSpec) -> dict[str, Any]:

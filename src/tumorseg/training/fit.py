@@ -32,7 +32,7 @@ from tumorseg.training.devices import Device, choose_batch_size, choose_device, 
 from tumorseg.training.distribution import ENVIRONMENTS, strategy_of
 from tumorseg.training.ensemble import package_ensemble, train_members
 from tumorseg.training.environment import describe_environment
-from tumorseg.training.everyone import all_train, described_everyone, everyone_like
+from tumorseg.training.everyone import all_but_tested, all_train, carry_readings, described_everyone, everyone_like
 from tumorseg.training.failures import explained
 from tumorseg.training.package import package_model
 from tumorseg.training.ranks import ALONE, Rank, check_processes, this_rank
@@ -53,6 +53,7 @@ def train(
     folds: int | None = None,
     split: Split | None = None,
     everyone: Path | None = None,
+    keep_test: bool = False,
     resume: bool = False,
     init: Path | None = None,
     device: str = "auto",
@@ -74,6 +75,7 @@ def train(
         split: who trains, chooses and is tested; None deals the patients by the recipe's shares.
         everyone: a run or a cross-validation that was judged; all patients train then, the last weights are taken,
             and its temperature, threshold and cleaning.
+        keep_test: with `everyone`, the patients that the judged one is tested on do not train, but are tested again.
         resume: go on from `checkpoints/last.ckpt`, to the same weights as an uninterrupted run on this device.
         init: a run, or a .safetensors file, whose weights training starts from.
         device: auto, cpu or cuda.
@@ -91,6 +93,11 @@ def train(
         TumorsegError: whatever the user can mend; the last good checkpoint stands.
     """
     output, rank = Path(output), this_rank()
+    if keep_test and everyone is None and not resume:
+        raise RecipeError(
+            "--keep-test keeps back the test patients of a judged run, and none is named",
+            next_step="name it with --everyone",
+        )
     if resume:
         recipe = _resumed(output, recipe)
     elif rank.leads:
@@ -116,6 +123,7 @@ def train(
             "folds": folds,
             "split": {"parts": dict(split.parts), "unit": split.unit} if split is not None else None,
             "everyone": str(everyone) if everyone is not None else None,
+            "keep_test": keep_test,
             "resume": resume,
             "init": str(init) if init is not None else None,
             "device": chosen.accelerator,
@@ -131,7 +139,7 @@ def train(
         _same_data(output, store, Path(data))
         everyone = everyone_like(output)
     elif everyone is not None:
-        split = all_train(store)
+        split = all_but_tested(store, everyone) if keep_test else all_train(store)
     elif split is None:
         split = make_split(store, recipe.split, fold=fold, folds=folds)
     like = read_model(everyone).spec if everyone is not None else None
@@ -149,6 +157,7 @@ def train(
                 folds=folds,
                 split=split,
                 everyone=everyone,
+                keep_test=keep_test,
                 resume=begun,
                 init=init,
                 device=device,
@@ -204,6 +213,8 @@ def _write_run(
         write_split(folder / "split.csv", split)
         described = describe_environment(data, store, recipe, device, command, parameters, processes=processes)
         write_json(folder / "environment.json", described | described_everyone(everyone))
+        if everyone is not None and split.keys("test"):
+            carry_readings(everyone, folder)
         (folder / ("members" if recipe.ensemble > 1 else "checkpoints")).mkdir()
 
 

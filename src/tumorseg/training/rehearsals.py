@@ -29,6 +29,8 @@ def rehearsals_of(run: Path, scans: Sequence[Scan]) -> tuple[Trial, ...]:
     if judged is None:
         return ()
     folds = sorted(path.parent for path in (judged / "runs").glob("*/model"))
+    if not folds and everyone_like(judged) is not None:
+        return rehearsals_of(judged, scans)  # nobody validated it either
     return tuple(trial for fold in folds or [judged] if (trial := _trial(fold, scans)) is not None)
 
 
