@@ -21,7 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.meandice import compute_dice
+from monai.metrics.surface_dice import compute_surface_dice
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -39,8 +41,8 @@ Masks = NDArray[np.uint8]
 def disturbed(reference: Masks, random: np.random.Generator) -> Masks:
     """A prediction for a reference, (slices, height, width), of one tumour class."""
     moved = ndimage.shift(reference, (0, *random.integers(-4, 5, 2)), order=0)
-    change = random.choice([ndimage.binary_dilation, ndimage.binary_erosion])
-    predicted: Masks = change(moved, np.ones((1, 3, 3))).astype(np.uint8)
+    change = (ndimage.binary_dilation, ndimage.binary_erosion)[random.integers(2)]
+    predicted: Masks = change(moved, np.ones((1, 3, 3), np.bool_)).astype(np.uint8)
     index, row, column = (random.integers(0, size - 8) if size > 8 else 0 for size in reference.shape)
     predicted[index, row : row + 6, column : column + 6] = 1
     return predicted

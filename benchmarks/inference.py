@@ -90,7 +90,7 @@ def torch_way(run: Path, scans: Path, output: Path, *, batch: int) -> Callable[[
     network = network.to(memory_format=order)
 
     def segment(images: list[Path]) -> None:
-        frames = [cv2.imread(str(image), cv2.IMREAD_UNCHANGED) for image in images]
+        frames = [np.asarray(cv2.imread(str(image), cv2.IMREAD_UNCHANGED)) for image in images]
         given = torch.from_numpy(np.stack(frames).transpose(0, 3, 1, 2).astype(np.float32) / 255)
         given = given.repeat(1, stack, 1, 1)  # a plain script would have its neighbours at hand already
         with torch.no_grad():
@@ -173,10 +173,10 @@ def rounds(scans: Path, arguments: argparse.Namespace) -> None:
     print(f"{slices} slices, best of {arguments.rounds} rounds in turns, {os.cpu_count()} cores")
     print("| way | slices/s | times the faster peer | processor ms a slice | the same ratio | MiB |")
     print("|---|--:|--:|--:|--:|--:|")
-    for way, numbers in best.items():
+    for way, quickest in best.items():
         print(
-            f"| {way} | {slices / numbers['seconds']:.1f} | {peer / numbers['seconds']:.2f} "
-            f"| {1000 * least[way] / slices:.1f} | {peer_cpu / least[way]:.2f} | {numbers['mib']:.0f} |"
+            f"| {way} | {slices / quickest['seconds']:.1f} | {peer / quickest['seconds']:.2f} "
+            f"| {1000 * least[way] / slices:.1f} | {peer_cpu / least[way]:.2f} | {quickest['mib']:.0f} |"
         )
 
 

@@ -111,7 +111,7 @@ def disturbed(pixels: Pixels) -> Iterator[tuple[str, Pixels]]:
     noise = next(each for each in DISTURBANCES if each.key == "noise")
     nothing = np.zeros(pixels.shape[:3], np.uint8)
     for strength in NOISES:
-        drawn = noise.draw(strength, pixels.shape, np.random.default_rng(0))  # type: ignore[arg-type]
+        drawn = noise.draw(strength, pixels.shape, np.random.default_rng(0))
         yield f"noise {strength}", disturb(pixels, nothing, drawn, scale_of(pixels))[0]
 
 

@@ -91,7 +91,7 @@ def run_one(recipe: Recipe, data: Path, output: Path) -> dict[str, float]:
     else:
         one = next(entry for entry in sorted((data / "kaggle_3m").iterdir()))
         outcome = segment_listing(find_inputs([one]), Predictor(read_model(output)), output / "masks")
-        masks = sum(len(result.masks) for result in outcome.results)
+        masks = outcome.masks
     pooled = json.loads((folder / "metrics.json").read_text())["dice_pooled"]
     parameters = json.loads((output / "environment.json").read_text())["parameters"]
     took = time.monotonic() - began
