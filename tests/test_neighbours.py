@@ -193,7 +193,9 @@ def test_a_run_with_neighbours_is_trained_judged_exported_and_segments(phantom: 
     spec = json.loads((run / "model" / "model.json").read_text())
     assert spec["neighbours"] == 1
     assert tumorseg(["evaluate", str(run)]) == 0
-    assert tumorseg(["export", str(run), "--to", "onnx", "--fast", "--output", str(tmp_path / "out")]) == 0
+    # In 16 bits a network of one epoch may differ in too many pixels: all its probabilities are near the threshold.
+    export = ["export", str(run), "--to", "onnx", "--fast", "--weights", "float32"]
+    assert tumorseg([*export, "--output", str(tmp_path / "out")]) == 0
     assert "the slice below and above" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
     scan = next(path for path in phantom.iterdir() if path.is_dir())
     assert tumorseg(["segment", str(scan), "--model", str(tmp_path / "out"), "--output", str(tmp_path / "masks")]) == 0

@@ -162,7 +162,7 @@ def _move(changes: Changes, images: Tensor, masks: Tensor, *, patch: int, fill: 
     places = places * torch.tensor([2 / width, 2 / height], device=device)
     padding = "border" if fill is None else "zeros"
     black = 0 if fill is None else fill[:, :, None, None]
-    images = F.grid_sample(images - black, places, "bilinear", padding, align_corners=False) + black
+    images = F.grid_sample(images - black, places, "bilinear", padding, align_corners=False).add_(black)
     return images, F.grid_sample(masks, places, "nearest", padding, align_corners=False)
 
 
@@ -173,11 +173,15 @@ def _recolour(images: Tensor, amounts: Tensor, noise_seed: int) -> Tensor:
     brightness, contrast, gamma, noise = (amounts[:, None, :, index, None, None] for index in range(4))
     low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
     span = (high - low).clamp_min(1e-6)
-    unit = (images - low) / span
-    unit = torch.where(gamma == 0, unit, unit.clamp_min(1e-6).pow(gamma.exp()))
+    # In place wherever it can be: these are the largest arrays of a step, and memory is what they wait for.
+    unit = (images - low).div_(span)
+    bent = torch.nonzero((gamma != 0).flatten(1).any(1))[:, 0]  # powers are dear, and most slices have none
+    if len(bent):
+        some, powers = unit[bent], gamma[bent]
+        unit[bent] = torch.where(powers == 0, some, some.clamp_min(1e-6).pow_(powers.exp()))
     mean = unit.mean(axes, keepdim=True)
-    unit = (unit - mean) * (1 + contrast) + mean + brightness
+    unit.sub_(mean).mul_(1 + contrast).add_(mean).add_(brightness)
     if bool((noise > 0).any()):
         generator = torch.Generator(images.device).manual_seed(noise_seed)
-        unit = unit + noise * torch.randn(images.shape, generator=generator, device=images.device)
-    return (unit * span + low).reshape(shape)
+        unit.add_(torch.randn(images.shape, generator=generator, device=images.device).mul_(noise))
+    return unit.mul_(span).add_(low).reshape(shape)

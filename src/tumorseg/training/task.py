@@ -205,9 +205,10 @@ class SegmentationTask(lightning.LightningModule):
 
 def prepare(batch: Batch) -> tuple[Tensor, Tensor]:
     """Normalised images (B, C, H, W) and masks (B, 1, H, W) of class indices, both float32, on the batch's device."""
-    images = batch.pixels.permute(0, 3, 1, 2).float()
-    images = (images - batch.low[:, :, None, None]) / batch.span[:, :, None, None]
-    return images.clamp_(batch.floor, batch.ceiling), batch.masks.float()[:, None]
+    # Turned while they are bytes: what follows is quicker channel by channel.
+    images = batch.pixels.permute(0, 3, 1, 2).contiguous().float() - batch.low[:, :, None, None]
+    images.div_(batch.span[:, :, None, None]).clamp_(batch.floor, batch.ceiling)
+    return images, batch.masks.float()[:, None]
 
 
 def _tumour(logits: Tensor) -> Tensor:
