@@ -77,6 +77,7 @@ def test_the_card_cites_the_judged_run_and_says_that_these_are_other_weights(
     card = (tmp_path / "pack" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "of the run judged, not of these weights" in card
     assert "of_these_weights: false" in card
+    assert "| kaggle_3m, test, run judged |" in card
 
 
 @pytest.mark.parametrize("more", [["--set", "epochs=3"], ["--recipe", "demo"], ["--fold", "0", "--folds", "3"]])
@@ -115,9 +116,9 @@ def test_patients_who_are_kept_back_judge_these_weights_and_their_readings_go_on
     assert metrics["protocol"]["test_readings"] == len(before) + 1
     assert not metrics["protocol"]["trained_on"]
 
-    # What then trains on everyone as this one did cites it, and rehearses on whom the first one chose by.
+    # What then trains on everyone as this one did cites both, and rehearses on whom the first one chose by.
     train(recipe_of(kept), phantom, final, everyone=kept, device="cpu")
-    assert [each.metrics["protocol"]["run"] for each in evaluations_of(final)] == ["kept"]
+    assert [each.metrics["protocol"]["run"] for each in evaluations_of(final)] == ["kept", "judged"]
     assert [trial.model.folder for trial in rehearsals_of(final, prepare(phantom).scans)] == [judged / "model"]
 
 

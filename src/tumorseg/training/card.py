@@ -63,7 +63,7 @@ def model_card(
         recipe=recipe,
         environment=_environment(environment),
         scores=[row_of(each, judged_as) for each in evaluations],
-        failures=[*seen_failures(evaluations), *_known_limits(spec, recipe)],
+        failures=[*seen_failures(evaluations, judged_as), *_known_limits(spec, recipe)],
         parity=parity,
         parity_on=parity_on,
     )

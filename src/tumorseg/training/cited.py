@@ -88,13 +88,13 @@ def _of_study(study: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def evaluations_of(run: Path) -> tuple[Evaluation, ...]:
     """A run's evaluations on patients that it was not trained on, as they are, augmented ones left out.
 
-    Of a run on all patients, those of the run or the cross-validation that it followed besides.
+    Of a run that followed another, or a cross-validation, those of the other besides: not the better ones alone.
     """
     found = [read_evaluation(path.parent) for path in sorted((run / "evaluation").glob("[!.]*/metrics.json"))]
     unseen = ("test", "val", "external")
     own = tuple(each for each in found if each.protocol["part"] in unseen and not each.protocol.get("change"))
     judged = everyone_like(run)
-    if judged is None or any(each.protocol["part"] == "test" for each in own):
+    if judged is None:
         return own
     return own + ((read_evaluation(judged),) if (judged / "crossval.json").is_file() else evaluations_of(judged))
 
@@ -116,6 +116,7 @@ def row_of(evaluation: Evaluation, judged_as: ModelSpec) -> dict[str, Any]:
     if leaked := protocol.get("trained_on"):
         note += f" {len(leaked)} of the scans were trained on."
     return {
+        "label": _label(evaluation, judged_as),
         "part": protocol["part"],
         "dataset": protocol.get("dataset", ""),
         "run": protocol.get("run", ""),
@@ -133,10 +134,17 @@ def row_of(evaluation: Evaluation, judged_as: ModelSpec) -> dict[str, Any]:
     }
 
 
-def seen_failures(evaluations: Sequence[Evaluation]) -> Iterable[str]:
-    """What the evaluations show."""
+def _label(evaluation: Evaluation, judged_as: ModelSpec) -> str:
+    """The data and the part, and the run where it is another one."""
+    protocol = evaluation.protocol
+    run = "" if evaluation.is_of(judged_as) else f", run {protocol.get('run', '')}"
+    return f"{protocol.get('dataset', '')}, {protocol['part']}{run}"
+
+
+def seen_failures(evaluations: Sequence[Evaluation], judged_as: ModelSpec) -> Iterable[str]:
+    """What the evaluations show of the model that they know as `judged_as`, or of those that it followed."""
     for each in evaluations:
-        metrics, where = each.metrics, f"{each.protocol.get('dataset')}, {each.protocol['part']}"
+        metrics, where = each.metrics, _label(each, judged_as)
         if scored := [value for value in each.dice if math.isfinite(value)]:
             weak = sum(value < WEAK for value in scored)
             lowest = _down(min(scored))

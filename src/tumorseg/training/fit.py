@@ -34,6 +34,7 @@ from tumorseg.training.ensemble import package_ensemble, train_members
 from tumorseg.training.environment import describe_environment
 from tumorseg.training.everyone import all_but_tested, all_train, carry_readings, described_everyone, everyone_like
 from tumorseg.training.failures import explained
+from tumorseg.training.memory import large_arrays_kept
 from tumorseg.training.package import package_model
 from tumorseg.training.ranks import ALONE, Rank, check_processes, this_rank
 from tumorseg.training.several import train_in_processes
@@ -283,7 +284,7 @@ def fit(
 ) -> None:
     """Run Lightning's loop over the training part, with checkpoints and logs under `output`."""
     started, clock = datetime.now(UTC), time.monotonic()
-    with stop_on_signals() as signals, explained(output):
+    with stop_on_signals() as signals, explained(output), large_arrays_kept():
         trainer = lightning.Trainer(
             accelerator=device.accelerator,
             devices=rank.processes // nodes,
