@@ -5,19 +5,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Of malloc.h of glibc, with the values that it starts with.
-_TRIM_THRESHOLD, _USUAL_TRIM_THRESHOLD = -1, 128 * 1024
-_MMAP_MAX, _USUAL_MMAP_MAX = -4, 65536
+# Of malloc.h of glibc.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER, _NONE = -1, 0
+_USUAL_MAPPED = 65536
+_LARGEST_MAPPED = 32 * 2**20
+"""Up to which size glibc itself learns to keep arrays; who sets any of these values ends its learning."""
 
 
 @contextmanager
 def large_arrays_kept() -> Iterator[None]:
     """Let the C library keep what large arrays leave, and give it to the next ones.
 
-    glibc maps each array of some megabytes anew and unmaps it at its end, so that the kernel clears every page of every
-    intermediate result of every step: a fifth of a step's time on a CPU. What a step needs the next one needs, too.
-    Where the C library is another one, nothing is changed.
+    glibc maps each array of more than 32 MiB anew and unmaps it at its end, so that the kernel clears every page of a
+    batch again for each change to it. What a step needs the next one needs, too. Where the C library is another one,
+    nothing is changed.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     mallopt, trim = getattr(libc, "mallopt", None), getattr(libc, "malloc_trim", None)
@@ -29,6 +31,7 @@ def large_arrays_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        mallopt(_MMAP_MAX, _USUAL_MMAP_MAX)
-        mallopt(_TRIM_THRESHOLD, _USUAL_TRIM_THRESHOLD)
+        mallopt(_MMAP_MAX, _USUAL_MAPPED)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_MAPPED)
+        mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_MAPPED)
         trim(0)
