@@ -7,6 +7,7 @@ from typing import Any
 
 from tumorseg.errors import ModelError
 from tumorseg.files import write_json
+from tumorseg.inference.run_folder import READINGS
 
 
 def count_reading(run: Path, *, dataset: str, store_digest: str, patients: int) -> int:
@@ -19,7 +20,7 @@ def count_reading(run: Path, *, dataset: str, store_digest: str, patients: int) 
         ModelError: the file is not what this function writes.
         OutputError: it cannot be written.
     """
-    path = run / "evaluation" / "readings.json"
+    path = run / READINGS
     readings = _read(path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     readings.append({"time": now, "dataset": dataset, "store_digest": store_digest, "patients": patients})

@@ -6,6 +6,9 @@ from typing import Any
 
 from tumorseg.errors import ModelError
 
+READINGS = Path("evaluation", "readings.json")
+"""Where a run counts how often its test patients were looked at."""
+
 
 def read_environment(run: Path) -> dict[str, Any]:
     """Read environment.json of a run: data, command, seed, device, versions, times.

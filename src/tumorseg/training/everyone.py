@@ -13,16 +13,12 @@ from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.split import Split, read_split
 from tumorseg.errors import RecipeError, TrainingError
 from tumorseg.inference.model import read_model
-from tumorseg.inference.run_folder import read_environment
+from tumorseg.inference.run_folder import READINGS, read_environment
 from tumorseg.recipe import Recipe
 from tumorseg.recipe_file import load_recipe
 
 LIKE = "everyone_like"
 """The key of environment.json that names the judged one."""
-
-
-READINGS = Path("evaluation", "readings.json")
-"""Where a run counts how often its test patients were looked at."""
 
 
 def recipe_of(judged: Path, *, own: bool = False) -> Recipe:
