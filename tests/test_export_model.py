@@ -28,6 +28,7 @@ from tumorseg.inference.predictor import Predictor
 from tumorseg.networks.state_file import read_state
 from tumorseg.postprocess import postprocess
 from tumorseg.scan import Scan
+from tumorseg.training.contract import raw_contract
 from tumorseg.training.export import OPSET
 from tumorseg.training.half import halve_weights
 from tumorseg.training.parity import (
@@ -136,6 +137,14 @@ def test_the_raw_graph_knows_several_classes(tmp_path: Path) -> None:
     kernel = np.random.default_rng(3).normal(0, 2, (3, 3, 3, 3)).astype(np.float32)
     fields: Mapping[str, Any] = {"classes": ("one", "two"), "test_time_flips": ("vertical",)}
     agrees(modern(write_model(tmp_path / "m", kernel=kernel, **fields)), noise(), tmp_path)
+
+
+def test_what_the_raw_graph_gives_is_blended_after_it(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", kernel=lopsided_kernel(), test_time_flips=("horizontal",), blend=0.3)
+    model = modern(folder)
+    agrees(model, noise(), tmp_path)
+    shares = "0.7 of a slice's probability is its own, 0.15 that of each slice beside it"
+    assert raw_contract(model.spec)["blend"].startswith(shares)
 
 
 def test_the_raw_graph_averages_the_members_of_an_ensemble(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tumorseg.inference.model import read_model, write_spec
 from tumorseg.inference.onnx_runtime import MOST_LANES, OnnxRuntime
 from tumorseg.inference.predictor import AHEAD, ROUND, Predictor
 from tumorseg.inference.runtime import Float32
-from tumorseg.postprocess import apply_threshold, drop_small_components, fill_slice_holes, postprocess
+from tumorseg.postprocess import apply_threshold, blend_slices, drop_small_components, fill_slice_holes, postprocess
 from tumorseg.preprocess import Box
 from tumorseg.recipe import Cleaning
 from tumorseg.scan import Scan
@@ -218,6 +218,40 @@ def test_an_empty_answer_is_said(model: Path) -> None:
 def test_the_threshold_is_exceeded_not_reached() -> None:
     probability = np.array([[[0.49, 0.5, 0.51]]], np.float16)
     assert apply_threshold(probability, 0.5).tolist() == [[[0, 0, 1]]]
+
+
+def test_slices_lend_each_other_probability() -> None:
+    probability = np.array([1, 0, 0, 0.5], np.float16).reshape(4, 1, 1)
+    blend_slices(probability, 0.2)
+    np.testing.assert_allclose(probability.ravel(), [0.9, 0.1, 0.05, 0.45], atol=1e-3)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.floats(0, 0.99), st.booleans())
+def test_blending_keeps_the_sum_and_knows_no_up_and_down(seed: int, slices: int, share: float, classes: bool) -> None:
+    shape = (slices, 5, 4, 2) if classes else (slices, 5, 4)
+    before = np.random.default_rng(seed).random(shape).astype(np.float16)
+    after, reversed_after = before.copy(), before[::-1].copy()
+    blend_slices(after, share)
+    blend_slices(reversed_after, share)
+    np.testing.assert_array_equal(after[::-1], reversed_after)
+    np.testing.assert_allclose(after.sum(axis=0, dtype=float), before.sum(axis=0, dtype=float), atol=2e-3 * slices)
+    assert np.all(after >= before.min(axis=0) - 1e-3) and np.all(after <= before.max(axis=0) + 1e-3)
+    if slices == 1 or share == 0:
+        np.testing.assert_array_equal(after, before)
+
+
+def test_a_scan_is_blended_once_it_is_whole_and_not_with_the_next(tmp_path: Path) -> None:
+    fields: dict[str, object] = {"threshold": 0.4}
+    plain = Predictor(read_model(write_model(tmp_path / "plain", **fields)))
+    blended = Predictor(read_model(write_model(tmp_path / "blended", blend=0.4, **fields)))
+    scans = [random_scan(slices, seed=slices) for slices in (5, 1, 11)]
+    for scan, answer in zip(scans, blended.segment_all(scans), strict=True):
+        expected = plain.probabilities(scan)
+        blend_slices(expected, 0.4)
+        np.testing.assert_array_equal(answer.probability, expected)
+        np.testing.assert_array_equal(blended.probabilities(scan), expected)
+        np.testing.assert_array_equal(answer.mask, postprocess(expected, threshold=0.4))
 
 
 def test_components_hang_together_by_corners_across_slices() -> None:

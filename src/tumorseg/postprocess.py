@@ -37,6 +37,27 @@ def postprocess(probability: Probabilities, *, threshold: float, cleaning: Clean
     return name_classes(mask, probability) if probability.ndim == 4 else mask
 
 
+def blend_slices(probability: Probabilities, share: float) -> None:
+    """Let the probabilities of a scan's slices lend each other some of theirs, in place.
+
+    A network that marks slice by slice is wrong about one slice where it is right about the next; tumours change less
+    from slice to slice than such mistakes do.
+
+    Args:
+        probability: (slices, height, width) or (slices, height, width, K), in the order of the slices.
+        share: of each voxel's probability that the voxels below and above it give, half each; 0 to 1. At an end, and in
+            a lone slice, a voxel stands for the one that is not there.
+    """
+    if not share or len(probability) == 1:
+        return
+    below = probability[0].astype(np.float32)
+    for index, target in enumerate(probability):
+        here = target.astype(np.float32)
+        above = probability[min(index + 1, len(probability) - 1)].astype(np.float32)
+        target[:] = (1 - share) * here + share / 2 * (below + above)
+        below = here
+
+
 def apply_threshold(probability: Probabilities, threshold: float) -> Mask:
     """1 where the probability of tumour is above `threshold`, else 0; shapes as in `postprocess`."""
     mask = np.empty(probability.shape[:3], np.uint8)

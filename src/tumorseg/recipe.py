@@ -210,6 +210,7 @@ class Recipe(Part):
         select_by: what chooses the best checkpoint on the validation patients.
         validate_every: epochs between two validations.
         test_time_flips: mirror images whose predictions are averaged with the plain one.
+        blend: share of a slice's probability that the slices below and above it give, half each; 0 gives it its own.
         precision: auto takes bf16 where the device computes with it.
         seed: of weights, sampling and augmentation.
         ensemble: how many networks are trained, with the seeds seed, seed + 1, …; their probabilities are averaged.
@@ -241,6 +242,7 @@ class Recipe(Part):
     select_by: Literal["dice_patient", "loss"] = "dice_patient"
     validate_every: int = Field(default=1, gt=0)
     test_time_flips: tuple[Literal["horizontal", "vertical"], ...] = ()
+    blend: float = Field(default=0.0, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = Field(default=0, ge=0)
     ensemble: int = Field(default=1, ge=1, le=20)

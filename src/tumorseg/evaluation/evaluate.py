@@ -205,6 +205,7 @@ def _protocol(
         "threshold",
         "temperature",
         "test_time_flips",
+        "blend",
         "postprocessing",
         "files",
     )

@@ -90,6 +90,7 @@ def _training(run: RunFacts) -> Iterator[tuple[str, str]]:
     yield "Slices in a step", str(_text(run.environment, "batch_size") or recipe.batch_size)
     yield "Averaged weights", "" if recipe.ema is None else f"decay {recipe.ema:g}"
     yield "Flips at test time", ", ".join(recipe.test_time_flips)
+    yield "Blended with neighbouring slices", f"{recipe.blend:g}" if recipe.blend else ""
     yield "Seed of the training", _text(run.environment, "seed") or str(recipe.seed)
 
 

@@ -65,6 +65,7 @@ class ModelSpec(Part):
         threshold: a voxel is tumour where its probability, of several classes their sum, is above this.
         temperature: what logits are divided by before they become probabilities.
         test_time_flips: mirror images whose probabilities are averaged with the plain one.
+        blend: share of a slice's probability that the slices below and above it give; see `blend_slices`.
         postprocessing: what happens to the mask after the threshold.
         usual: what its training scans look like, against which others are held; None where that is not known.
         training_patients: SHA-256 digests of the pixels that it was trained on.
@@ -87,6 +88,7 @@ class ModelSpec(Part):
     threshold: float = Field(default=0.5, ge=0, lt=1)
     temperature: float = Field(default=1.0, gt=0)
     test_time_flips: tuple[Flip, ...] = ()
+    blend: float = Field(default=0.0, ge=0, lt=1)
     postprocessing: Cleaning = Cleaning()
     usual: Usual | None = None
     training_patients: tuple[Digest, ...] = ()

@@ -1,4 +1,4 @@
-"""Predictor: scan -> normalise -> grid -> network -> probability -> the scan's own grid -> postprocess."""
+"""Predictor: scan -> normalise -> grid -> network -> probability -> the scan's own grid -> blend -> postprocess."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from tumorseg.inference.scratch import allocate
 from tumorseg.inference.sequences import choose_channels
 from tumorseg.inference.trust import input_cautions
 from tumorseg.inference.trust_in_mask import mask_cautions
-from tumorseg.postprocess import postprocess
+from tumorseg.postprocess import blend_slices, postprocess
 from tumorseg.preprocess import Grid, Statistics, filtered, head_box, normalise, plan_grid, stacked, statistics
 from tumorseg.recipe import Filter
 from tumorseg.scan import Caution, Pixels, Scan, Segmentation
@@ -192,11 +192,18 @@ class Predictor:
                 while len(under_way) > (AHEAD if self._lanes > 1 else 0):
                     self._finish(under_way.popleft())
             while waiting and waiting[0].left == 0:
-                yield waiting.popleft()
+                yield self._whole(waiting.popleft())
         under_way.append(self._begin(batch))
         while under_way:
             self._finish(under_way.popleft())
-        yield from waiting
+        # Not a list of them: each is forgotten once it is answered.
+        while waiting:
+            yield self._whole(waiting.popleft())
+
+    def _whole(self, task: _Task) -> _Task:
+        """What is due once all slices of a scan are there."""
+        blend_slices(task.probability, self.spec.blend)
+        return task
 
     def _open(self, scan: Scan) -> _Task:
         """Read a scan and measure what its slices have in common."""

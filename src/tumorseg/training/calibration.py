@@ -28,7 +28,8 @@ def fit_temperature(model: Model, scans: Sequence[Scan]) -> float:
     """The temperature at which the probabilities of these scans' pixels are most likely to give their references.
 
     The mean negative logarithm of the probability of what is there, over pixels of the heads, as `Predictor` gives
-    probabilities: each network and mirror image is divided by the temperature, and their mean is taken after that.
+    probabilities before slices are blended: each network and mirror image is divided by the temperature, and their mean
+    is taken after that.
 
     Args:
         model: whose own temperature is left out of account.

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tumorseg.inference.model import ModelSpec
 from tumorseg.recipe import Recipe
 from tumorseg.training.cited import Evaluation, row_of, seen_failures
-from tumorseg.training.contract import constants_text, grid_text, neighbours_text, normalization_text
+from tumorseg.training.contract import blend_text, constants_text, grid_text, neighbours_text, normalization_text
 from tumorseg.training.data_licences import terms_of
 from tumorseg.training.package import LGG_LICENCE
 
@@ -83,8 +83,10 @@ def _answer(spec: ModelSpec) -> str:
         f"{key} {value}" for key, value in spec.postprocessing.model_dump(exclude_defaults=True).items()
     )
     flips = f"; averaged with {' and '.join(spec.test_time_flips)} mirror images" if spec.test_time_flips else ""
+    blended = f"; {blend_text(spec)}" if spec.blend else ""
     cooled = f"; temperature {spec.temperature:g}" if spec.temperature != 1 else ""
-    return f"probability of tumour, tumour above {spec.threshold:g}{flips}{cooled}; {cleaning or 'no'} postprocessing"
+    after = f"; {cleaning or 'no'} postprocessing"
+    return f"probability of tumour, tumour above {spec.threshold:g}{flips}{cooled}{blended}{after}"
 
 
 def _network(recipe: Recipe, environment: Mapping[str, Any]) -> str:

@@ -74,6 +74,16 @@ def neighbours_text(spec: ModelSpec) -> str:
     )
 
 
+def blend_text(spec: ModelSpec) -> str:
+    """What the probabilities of a scan's slices lend each other before the threshold; "" where nothing."""
+    if not spec.blend:
+        return ""
+    return (
+        f"{1 - spec.blend:g} of a slice's probability is its own, {spec.blend / 2:g} that of each slice beside it (its "
+        "own at an end, and where it is alone)"
+    )
+
+
 def _stack_text(spec: ModelSpec) -> str:
     if not spec.neighbours:
         return ""
@@ -125,6 +135,7 @@ def _shared(spec: ModelSpec) -> dict[str, str]:
         "name": spec.name,
         "channels": ", ".join(spec.channels),
         "classes": ", ".join(spec.classes),
+        "blend": blend_text(spec) or "none",
         "threshold": f"{spec.threshold:g}: tumour where the probability is above it",
         "postprocessing": ", ".join(f"{key} {value}" for key, value in cleaning.items()) or "none",
         "data_licence": spec.data_licence or "unknown",

@@ -81,6 +81,7 @@ def package_model(
             crop=recipe.crop,
             image_size=recipe.image_size,
             test_time_flips=recipe.test_time_flips,
+            blend=recipe.blend,
             postprocessing=Cleaning(**recipe.postprocessing.model_dump(exclude={"threshold"})),
             training_patients=tuple(trained_on),
             data_licence=licence_of(store.kind, trained_on),

@@ -11,7 +11,7 @@ from tumorseg.datasets.phantom import SEQUENCES, phantom_patient
 from tumorseg.errors import ModelError
 from tumorseg.inference.model import ModelSpec
 from tumorseg.inference.sequences import choose_channels
-from tumorseg.postprocess import postprocess, tumour_probability
+from tumorseg.postprocess import blend_slices, postprocess, tumour_probability
 from tumorseg.preprocess import head_box, plan_grid, statistics
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Scan
@@ -119,7 +119,7 @@ def refuse_disparity(found: Sequence[Parity]) -> None:
 
 
 def raw_graph_way(path: Path, spec: ModelSpec) -> Way:
-    """The graph for raw slices, used as its contract says: constants of the scan, grid, graph, and back."""
+    """The graph for raw slices, used as its contract says: constants of the scan, grid, graph, back, blended."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -144,7 +144,9 @@ def raw_graph_way(path: Path, spec: ModelSpec) -> Way:
             }
             (answered,) = session.run([PROBABILITY], given)
             answers.append(grid.undo(answered[index - first]).astype(np.float16))
-        return np.stack(answers)
+        probability = np.stack(answers)
+        blend_slices(probability, spec.blend)
+        return probability
 
     return way
 

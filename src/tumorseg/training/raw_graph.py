@@ -53,9 +53,9 @@ def write_raw_graph(path: Path, graphs: Sequence[Path], spec: ModelSpec) -> None
     """Write the graph: slices (N, size, size, C), black and white (N or 1, C) -> probability (N, size, size[, K]).
 
     All float32. Test-time flips, the temperature and the mean over an ensemble's members are inside it; resampling,
-    threshold and postprocessing are not. With the constants of `preprocess.statistics` it computes what
-    `Predictor.probabilities` computes. The slices of one call are consecutive ones of one scan where the model has
-    neighbours, which are found among them.
+    blending between slices, threshold and postprocessing are not. With the constants of `preprocess.statistics` it
+    computes what `Predictor.probabilities` blends. The slices of one call are consecutive ones of one scan where the
+    model has neighbours, which are found among them.
 
     Args:
         path: of the file; it appears whole or not at all.
