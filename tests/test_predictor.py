@@ -226,11 +226,24 @@ def test_slices_lend_each_other_probability() -> None:
     np.testing.assert_allclose(probability.ravel(), [0.9, 0.1, 0.05, 0.45], atol=1e-3)
 
 
+def test_what_is_faint_in_three_slices_is_not_blended() -> None:
+    probability = np.full((5, 6, 7), 0.04, np.float16)
+    probability[1, 2, 3] = 0.9
+    before = probability.copy()
+    blend_slices(probability, 0.2)
+    assert probability[1, 2, 3] == pytest.approx(0.8 * 0.9 + 0.2 * 0.04, abs=1e-3)
+    assert probability[0, 2, 3] == probability[2, 2, 3] == pytest.approx(0.1 * 0.9 + 0.9 * 0.04, abs=1e-3)
+    changed = probability != before
+    assert changed.sum() == 3
+    blend_slices(probability[3:], 0.2)
+    np.testing.assert_array_equal(probability[3:], before[3:])
+
+
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.floats(0, 0.99), st.booleans())
 def test_blending_keeps_the_sum_and_knows_no_up_and_down(seed: int, slices: int, share: float, classes: bool) -> None:
     shape = (slices, 5, 4, 2) if classes else (slices, 5, 4)
-    before = np.random.default_rng(seed).random(shape).astype(np.float16)
+    before = np.random.default_rng(seed).uniform(0.06, 1, shape).astype(np.float16)
     after, reversed_after = before.copy(), before[::-1].copy()
     blend_slices(after, share)
     blend_slices(reversed_after, share)
