@@ -278,6 +278,20 @@ def test_components_hang_together_by_corners_across_slices() -> None:
     assert drop_small_components(mask, 4).sum() == 0
 
 
+def test_what_shows_in_too_few_slices_is_dropped_where_there_are_enough() -> None:
+    mask = np.zeros((8, 9, 9), np.uint8)
+    mask[1:4, 0, 0] = 1
+    mask[3:5, 4, 4] = 1
+    mask[6, 6:9, 6:9] = 1
+    assert [drop_small_components(mask, 0, slices).sum() for slices in (0, 1, 2, 3, 4)] == [14, 14, 5, 3, 0]
+    assert drop_small_components(mask, 3, 2).sum() == 3
+    probability = mask.astype(np.float16)
+    thick = Cleaning(min_component_slices=2)
+    assert postprocess(probability, threshold=0.5, cleaning=thick).sum() == 5
+    few = postprocess(probability[4:], threshold=0.5, cleaning=thick)
+    np.testing.assert_array_equal(few, mask[4:])
+
+
 def test_holes_are_filled_within_a_slice_only() -> None:
     mask = np.zeros((2, 7, 7), np.uint8)
     mask[0, 1:6, 1:6] = 1
@@ -290,13 +304,13 @@ def test_holes_are_filled_within_a_slice_only() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 12))
-def test_cleaning_only_removes_and_filling_only_adds(seed: int, least: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(0, 4))
+def test_cleaning_only_removes_and_filling_only_adds(seed: int, least: int, slices: int) -> None:
     mask = (np.random.default_rng(seed).random((3, 9, 8)) > 0.6).astype(np.uint8)
-    cleaned, filled = drop_small_components(mask, least), fill_slice_holes(mask)
+    cleaned, filled = drop_small_components(mask, least, slices), fill_slice_holes(mask)
     assert np.all(cleaned <= mask)
     assert np.all(filled >= mask)
-    assert np.array_equal(drop_small_components(cleaned, least), cleaned)
+    assert np.array_equal(drop_small_components(cleaned, least, slices), cleaned)
     assert measure(cleaned)["components"] <= measure(mask)["components"]
 
 

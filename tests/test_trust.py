@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from tiny_model import flair_kernel, lopsided_kernel, write_model
 from tumorseg.datasets.phantom import phantom_patient
 from tumorseg.errors import ModelError
-from tumorseg.inference.model import read_model, write_spec
+from tumorseg.inference.model import Model, read_model, write_spec
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.trust import Packed, Usual, input_cautions, looked_at
 from tumorseg.likeness import look_facts, order_facts, orders, reordered, turn_facts, turned
 from tumorseg.portrait import Portrait, portrait
+from tumorseg.recipe import Cleaning
 from tumorseg.scan import Caution, Scan
 from tumorseg.training.usual import learn_usual
 
@@ -267,6 +268,10 @@ def test_cleaning_is_chosen_only_where_patients_agree_that_it_helps(tmp_path: Pa
     dirty = choose(Predictor(model), [patient(index, specks=True) for index in range(5)], cleaning=True)
     assert dirty.cleaning is not None and dirty.cleaning.min_component_voxels >= 10
     assert choose(Predictor(model), [patient(0, specks=True)], cleaning=False).cleaning is None
+    own = Cleaning(min_component_slices=2, min_component_voxels=7)
+    thick = Model(model.spec.model_copy(update={"postprocessing": own}), model.folder)
+    kept = choose(Predictor(thick), [patient(index, specks=False) for index in range(5)], cleaning=True).cleaning
+    assert kept == Cleaning(min_component_slices=2)
 
 
 def test_a_spec_keeps_what_it_was_given(tmp_path: Path, usual: Usual) -> None:

@@ -12,6 +12,9 @@ from tumorseg.scan import Mask, Probabilities
 
 NO_CLEANING = Cleaning()
 
+ENOUGH_SLICES = 6
+"""Of a scan, before a component in few of them is too thin to be believed: fewer may lie far apart."""
+
 FAINT = 0.05
 """What is less probable than this is not looked at when slices are blended: most of each of them, at a tenth of the
 time."""
@@ -35,7 +38,8 @@ def postprocess(probability: Probabilities, *, threshold: float, cleaning: Clean
     if cleaning.fill_holes:
         mask = fill_slice_holes(mask)
     if len(mask) > 1:  # of a lone slice nobody knows how large in 3D its components are
-        mask = drop_small_components(mask, cleaning.min_component_voxels)
+        slices = cleaning.min_component_slices if len(mask) >= ENOUGH_SLICES else 0
+        mask = drop_small_components(mask, cleaning.min_component_voxels, slices)
     if cleaning.largest_component:
         mask = keep_largest_component(mask)
     return name_classes(mask, probability) if probability.ndim == 4 else mask
@@ -132,13 +136,15 @@ def smooth_outlines(mask: Mask, *, opening: int = 0, closing: int = 0) -> Mask:
     return smooth
 
 
-def drop_small_components(mask: Mask, min_voxels: int) -> Mask:
-    """Remove 3D components (26-connected) of fewer than `min_voxels` voxels; 0 and 1 keep all.
+def drop_small_components(mask: Mask, min_voxels: int, min_slices: int = 0) -> Mask:
+    """Remove 3D components (26-connected) of fewer voxels, or in fewer slices, than these; 0 and 1 keep all.
 
     Args:
         mask: (slices, height, width) uint8, 0 and 1.
     """
-    return mask if min_voxels <= 1 else _keep_components(mask, lambda sizes: sizes >= min_voxels)
+    if max(min_voxels, min_slices) <= 1:
+        return mask
+    return _keep_components(mask, lambda sizes, depths: (sizes >= min_voxels) & (depths >= min_slices))
 
 
 def keep_largest_component(mask: Mask) -> Mask:
@@ -147,16 +153,19 @@ def keep_largest_component(mask: Mask) -> Mask:
     Args:
         mask: (slices, height, width) uint8, 0 and 1.
     """
-    return _keep_components(mask, lambda sizes: np.arange(len(sizes)) == np.argmax(sizes))
+    return _keep_components(mask, lambda sizes, _: np.arange(len(sizes)) == np.argmax(sizes))
 
 
-def _keep_components(mask: Mask, choose: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> Mask:
-    """What is left of a mask when `choose` has said, from the sizes of all components, which of them stay."""
+def _keep_components(mask: Mask, choose: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]) -> Mask:
+    """What is left of a mask when `choose` has said which components stay, from their voxels and their slices."""
     box = tumour_box(mask)
     if box is None:
         return mask
+    from scipy import ndimage
+
     labels, sizes = _label(mask[box])
-    kept = np.concatenate([[False], choose(sizes[1:])])
+    depths = [deep.stop - deep.start for deep, _, _ in ndimage.find_objects(labels)]
+    kept = np.concatenate([[False], choose(sizes[1:], np.array(depths, np.int64))])
     cleaned = np.zeros_like(mask)
     cleaned[box] = kept[labels]
     return cleaned

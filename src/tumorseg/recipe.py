@@ -165,6 +165,8 @@ class Cleaning(Part):
             within a slice; 0 does nothing.
         fill_holes: fill holes that are closed within a slice.
         min_component_voxels: 3D components (26-connected) smaller than this are removed, but not from a lone slice.
+        min_component_slices: 3D components that lie in fewer slices than this are removed, but not from a scan of fewer
+            than six slices, which may lie too far apart to say so.
         largest_component: keep only the largest 3D component.
     """
 
@@ -172,6 +174,7 @@ class Cleaning(Part):
     closing: int = Field(default=0, ge=0, le=32)
     fill_holes: bool = False
     min_component_voxels: int = Field(default=0, ge=0)
+    min_component_slices: int = Field(default=0, ge=0, le=32)
     largest_component: bool = False
 
 
@@ -180,7 +183,8 @@ class Postprocessing(Cleaning):
 
     Attributes:
         threshold: probability above which a pixel is tumour; "validation" chooses it on the validation patients, and
-            with it the temperature and, where no cleaning is given, fill_holes and min_component_voxels.
+            with it the temperature and, where no cleaning but min_component_slices is given, fill_holes and
+            min_component_voxels.
     """
 
     threshold: float | Literal["validation"] = "validation"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,8 @@ from tumorseg.scan import Mask, Scan
 
 THRESHOLDS = np.round(np.arange(0.20, 0.81, 0.05), 2)
 
-CLEANINGS = tuple(
-    Cleaning(fill_holes=holes, min_component_voxels=smallest)
+CLEANINGS: tuple[dict[str, Any], ...] = tuple(
+    {"fill_holes": holes, "min_component_voxels": smallest}
     for smallest in (0, 10, 30, 100, 300)
     for holes in (False, True)
 )
@@ -44,7 +45,7 @@ def choose(predictor: Predictor, scans: Iterable[Scan], *, cleaning: bool) -> Ch
     Args:
         predictor: of the model.
         scans: of the validation patients.
-        cleaning: choose that too, at the threshold that was chosen.
+        cleaning: choose that too, at the threshold that was chosen; what `CLEANINGS` do not name stays the model's own.
     """
     overlaps: dict[str, NDArray[np.float64]] = {}
     kept: list[tuple[str, NDArray[np.float16], Mask]] = []
@@ -60,7 +61,10 @@ def choose(predictor: Predictor, scans: Iterable[Scan], *, cleaning: bool) -> Ch
         if cleaning:
             kept.append((scan.patient, probability, reference))
     threshold = nearest_equal(_dice(list(overlaps.values())))
-    return Chosen(threshold, _least_cleaning(kept, threshold) if cleaning else None)
+    if not cleaning:
+        return Chosen(threshold)
+    own = predictor.spec.postprocessing
+    return Chosen(threshold, _least_cleaning(kept, threshold, [own.model_copy(update=each) for each in CLEANINGS]))
 
 
 def nearest_equal(dice: NDArray[np.float64]) -> float:
@@ -78,16 +82,18 @@ def as_well_as_best(dice: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(behind.mean(axis=0) <= error + 1e-9)
 
 
-def _least_cleaning(kept: Sequence[tuple[str, NDArray[np.float16], Mask]], threshold: float) -> Cleaning:
+def _least_cleaning(
+    kept: Sequence[tuple[str, NDArray[np.float16], Mask]], threshold: float, cleanings: Sequence[Cleaning]
+) -> Cleaning:
     overlaps: dict[str, NDArray[np.float64]] = {}
     for patient, probability, reference in kept:
         tumour = reference > 0
         counts = []
-        for cleaning in CLEANINGS:
+        for cleaning in cleanings:
             found = postprocess(probability, threshold=threshold, cleaning=cleaning) > 0
             counts.append([np.count_nonzero(found & tumour), np.count_nonzero(found), np.count_nonzero(tumour)])
         overlaps[patient] = overlaps.get(patient, 0.0) + np.array(counts, np.float64)
-    return CLEANINGS[int(np.argmax(as_well_as_best(_dice(list(overlaps.values())))))]
+    return cleanings[int(np.argmax(as_well_as_best(_dice(list(overlaps.values())))))]
 
 
 def _dice(overlaps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
