@@ -14,7 +14,7 @@ from tumorseg.datasets.phantom import phantom_patient
 from tumorseg.errors import ModelError
 from tumorseg.inference.model import Model, read_model, write_spec
 from tumorseg.inference.predictor import Predictor
-from tumorseg.inference.trust import Packed, Usual, input_cautions, looked_at
+from tumorseg.inference.trust import Packed, Usual, input_cautions, looked_at, portraits
 from tumorseg.likeness import look_facts, order_facts, orders, reordered, turn_facts, turned
 from tumorseg.portrait import Portrait, portrait
 from tumorseg.recipe import Cleaning
@@ -98,6 +98,18 @@ def test_one_sequence_on_a_grey_background_is_no_wrong_order(usual: Usual, fresh
     assert grey.grey and not plain.grey
     assert grey.fringe[0] < 0.05
     assert portrait(np.asarray(1 - fresh[0][4] / np.float32(255), np.float32)).grey is False
+
+
+def test_a_slice_whose_background_seems_to_be_head_does_not_speak_for_the_scan(
+    usual: Usual, fresh: list[NDArray[np.uint8]]
+) -> None:
+    pixels = fresh[1].copy()
+    at = looked_at(len(pixels))
+    pixels[at[-1]] = np.maximum(pixels[at[-1]], 90)
+    seen = portraits(pixels)
+    assert len(seen) >= len(portraits(fresh[1])) - 1
+    assert max(one.area for one in seen) < 0.9
+    assert codes(pixels, usual) == []
 
 
 def test_other_units_and_sizes_change_nothing_that_is_said(usual: Usual, fresh: list[NDArray[np.uint8]]) -> None:

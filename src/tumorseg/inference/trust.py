@@ -194,6 +194,9 @@ def portraits(pixels: Pixels) -> list[Portrait]:
     chosen = pixels[list(looked_at(len(pixels)))]
     frames = normalise(chosen, statistics(chosen, "volume-percentile"))
     seen = [one for one in map(portrait, frames) if one is not None and one.area >= LEAST_AREA]
+    # Where a bright background runs into one head, it seems to fill the frame; beside it all others would seem small.
+    usual = float(np.median([one.area for one in seen])) if seen else 0.0
+    seen = [one for one in seen if one.area <= 2 * usual]
     largest = max((one.area for one in seen), default=0.0)
     return [one for one in seen if one.area >= largest / 2]
 
