@@ -1,11 +1,14 @@
 """What a model says of scans as they are, and of scans that are wrong: false alarms and hits, counted.
 
     python benchmarks/input_checks.py --run RUN --data DIR [--model MODEL] [--every 4] [--output FILE.json]
+    python benchmarks/input_checks.py --folds 5 --data DIR [--output FILE.json]
 
 Scans as they are: the validation patients of the run's split, of which nothing was learned and by which no limit was
 chosen; whole, and each slice alone. Disturbed: the same, in every wrong order of the channels, turned, inverted, with
 Rician noise. Further: pictures and medical images of other things, from the wheels of pydicom and, where they are
 installed, scikit-learn, matplotlib and scikit-image. The network is not computed: what is said of the input counts.
+
+With --folds every patient is judged, as whole scans, by checks that were learned from those of the other folds.
 """
 
 import argparse
@@ -21,12 +24,14 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
+from tumorseg.datasets.dealing import make_split
 from tumorseg.datasets.split import read_split
 from tumorseg.datasets.store import prepare
 from tumorseg.disturbances import DISTURBANCES, disturb, scale_of
 from tumorseg.inference.model import read_model
 from tumorseg.inference.trust import Usual, input_cautions, told_apart
 from tumorseg.portrait import portrait
+from tumorseg.recipe_file import load_recipe
 
 NOISES = (0.05, 0.1, 0.2)
 PICTURES = {"sklearn": "datasets/images", "matplotlib": "mpl-data/sample_data", "skimage": "data"}
@@ -54,12 +59,17 @@ Counts = dict[str, list[int]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="whose split names the validation patients")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", type=Path, help="whose split names the validation patients")
+    which.add_argument("--folds", type=int, help="learn from the patients of all folds but one, and judge that one's")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="lgg")
     parser.add_argument("--every", type=int, default=4, help="of lone slices that are disturbed")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    if options.folds:
+        held_out(options.data, options.folds, options.output)
+        return
     spec = read_model(options.model).spec
     if spec.usual is None:
         raise SystemExit(f"{options.model} has no input checks")
@@ -96,6 +106,30 @@ def main() -> None:
     print("alarms:", *alarms, sep="\n  ")
     if options.output:
         options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def held_out(data: Path, folds: int, output: Path | None) -> None:
+    """Learn and judge fold by fold, and say what was counted over all of them."""
+    from tumorseg.training.usual import learn_usual
+
+    store = prepare(data)
+    counts: Counts = {}
+    alarms: list[str] = []
+    for fold in range(folds):
+        split = make_split(store, load_recipe("default").split, fold=fold, folds=folds)
+        usual = learn_usual([*store.scans_of(split, "train"), *store.scans_of(split, "val")], store.channels)
+        if usual is None:
+            raise SystemExit(f"{data} has too few patients to learn from")
+        for scan in store.scans_of(split, "test"):
+            for name, given in disturbed(scan.pixels):
+                said = count(counts, name, given, usual, store.channels)
+                if said and name == "as it is":
+                    alarms.append(f"{scan.patient}: {', '.join(said)}")
+        print(f"fold {fold}:", *alarms, sep="\n  ", flush=True)
+    for name, (times, rightly, of) in counts.items():
+        print(f"{name}: {times} of {of} warned of ({100 * times / of:.1f} %), {rightly} by name")
+    if output:
+        output.write_text(json.dumps({"whole": counts, "alarms": alarms}, indent=2) + "\n", encoding="utf-8")
 
 
 def disturbed(pixels: Pixels) -> Iterator[tuple[str, Pixels]]:
