@@ -16,8 +16,7 @@ ENOUGH_SLICES = 6
 """Of a scan, before a component in few of them is too thin to be believed: fewer may lie far apart."""
 
 FAINT = 0.05
-"""What is less probable than this is not looked at when slices are blended: most of each of them, at a tenth of the
-time."""
+"""What is less probable than this is not blended: that leaves most of a slice out, and takes a tenth of the time."""
 
 
 def postprocess(probability: Probabilities, *, threshold: float, cleaning: Cleaning = NO_CLEANING) -> Mask:
