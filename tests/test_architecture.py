@@ -29,6 +29,7 @@ FLOORS = {
     "formats": 2,
     "filters": 1,
     "preprocess": 2,
+    "grid": 2,
     "disturbances": 2,
     "postprocess": 2,
     "outlines": 2,

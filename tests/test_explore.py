@@ -18,7 +18,8 @@ from tumorseg.datasets.check_set import check_data
 from tumorseg.datasets.dealing import make_split
 from tumorseg.datasets.prepared import Store
 from tumorseg.datasets.store import prepare
-from tumorseg.preprocess import Box, slice_histograms
+from tumorseg.grid import Box
+from tumorseg.preprocess import slice_histograms
 from tumorseg.recipe_file import load_recipe
 from tumorseg.studies.exploration.clinical import read_clinical_table
 from tumorseg.studies.exploration.explore import explore_data

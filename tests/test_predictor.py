@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tiny_model import lopsided_kernel, write_model
 from tumorseg.errors import DataError, ModelError, TumorsegError
+from tumorseg.grid import Box
 from tumorseg.inference import scratch
 from tumorseg.inference.cutting import DARK, LEAST_PIXELS, LEAST_SIDE, PHASE, STEP, lit_box
 from tumorseg.inference.measure import measure
@@ -20,7 +21,6 @@ from tumorseg.inference.onnx_runtime import MOST_LANES, OnnxRuntime
 from tumorseg.inference.predictor import AHEAD, ROUND, Predictor
 from tumorseg.inference.runtime import Float32
 from tumorseg.postprocess import apply_threshold, blend_slices, drop_small_components, fill_slice_holes, postprocess
-from tumorseg.preprocess import Box
 from tumorseg.recipe import Cleaning
 from tumorseg.scan import Scan
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tumorseg.preprocess import Box, head_box, normalise, plan_grid, statistics
+from tumorseg.grid import Box, head_box, plan_grid
+from tumorseg.preprocess import normalise, statistics
 
 sides = st.integers(8, 200)
 

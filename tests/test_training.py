@@ -136,7 +136,8 @@ def test_validation_shows_every_slice_once(phantom: Path) -> None:
 
 
 def test_what_training_sees_is_what_prediction_sees(phantom: Path) -> None:
-    from tumorseg.preprocess import normalise, plan_grid, statistics
+    from tumorseg.grid import plan_grid
+    from tumorseg.preprocess import normalise, statistics
 
     part = part_of(phantom, "sampling.subset_statistics=0", "neighbours=0")
     entry = part.store.stored[int(part.store.scan_index[part.rows[0]])]

@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 
 from tumorseg.datasets.data_set import Kind
 from tumorseg.datasets.split import Candidate, Part, Split, slice_key
-from tumorseg.preprocess import Box, Float32
+from tumorseg.grid import Box
+from tumorseg.preprocess import Float32
 from tumorseg.scan import Geometry, Mask, Pixels, Scan
 
 

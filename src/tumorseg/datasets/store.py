@@ -19,7 +19,8 @@ from tumorseg.datasets.open_data import find_data
 from tumorseg.datasets.prepared import Store, StoredScan
 from tumorseg.errors import DataError, ShapeMismatch, TumorsegError
 from tumorseg.files import atomic_folder, cache_folder
-from tumorseg.preprocess import Box, Float32, head_box, slice_histograms, value_levels
+from tumorseg.grid import Box, head_box
+from tumorseg.preprocess import Float32, slice_histograms, value_levels
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Mask, Pixels, Scan
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from tumorseg.grid import Box
 from tumorseg.inference.runtime import Float32
-from tumorseg.preprocess import Box
 
 DARK = 0.12
 """Of the FLAIR's bright end: what is marked is brighter than that, the air around a head is not."""

@@ -7,7 +7,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 
-from tumorseg.preprocess import head_box, plan_grid
+from tumorseg.grid import head_box, plan_grid
 from tumorseg.recipe import Recipe
 from tumorseg.scan import Mask, Pixels, Scan
 from tumorseg.training.augmentation import apply, draw

@@ -17,7 +17,8 @@ from torch import Tensor
 from tumorseg.datasets.prepared import Store, StoredScan
 from tumorseg.datasets.split import Part, Split
 from tumorseg.errors import TrainingError
-from tumorseg.preprocess import Grid, Statistics, filtered, fixed_statistics, percentile_statistics, plan_grid, stacked
+from tumorseg.grid import Grid, plan_grid
+from tumorseg.preprocess import Statistics, filtered, fixed_statistics, percentile_statistics, stacked
 from tumorseg.recipe import Recipe
 from tumorseg.training.augmentation import Changes, draw
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorseg.grid import Grid, head_box, plan_grid
 from tumorseg.inference.model import Flip, Model
 from tumorseg.inference.onnx_runtime import OnnxRuntime
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.runtime import Float32, Runtime
 from tumorseg.metrics.head import head_mask
-from tumorseg.preprocess import Grid, head_box, plan_grid
 from tumorseg.scan import Scan
 
 logger = logging.getLogger(__name__)

@@ -1,9 +1,7 @@
 """Fit a recipe to a data set: from a folder of scans to a run folder."""
 
 import logging
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -20,29 +18,21 @@ from tumorseg.files import atomic_folder, refuse_existing, write_json, write_tex
 from tumorseg.inference.model import read_model
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.networks import build_network, parameter_count
-from tumorseg.networks.freezing import refuse_freezing
 from tumorseg.networks.weights import read_state
 from tumorseg.progress import Progress, silent
 from tumorseg.recipe import Recipe
 from tumorseg.recipe_file import dump_recipe, load_recipe
-from tumorseg.training.batches import PartOfStore, TrainingBatches, ValidationBatches
-from tumorseg.training.callbacks import training_callbacks
-from tumorseg.training.checkpoints import AtomicCheckpoints, read_checkpoint, stop_on_signals
+from tumorseg.training.checkpoints import read_checkpoint
 from tumorseg.training.devices import Device, choose_batch_size, choose_device, device_count
-from tumorseg.training.distribution import ENVIRONMENTS, strategy_of
 from tumorseg.training.ensemble import package_ensemble, train_members
 from tumorseg.training.environment import describe_environment
 from tumorseg.training.everyone import all_but_tested, all_train, carry_readings, described_everyone, everyone_like
-from tumorseg.training.failures import explained
-from tumorseg.training.memory import large_arrays_kept
+from tumorseg.training.loop import fit, prepare_loop
 from tumorseg.training.package import package_model
-from tumorseg.training.ranks import ALONE, Rank, check_processes, this_rank
+from tumorseg.training.ranks import check_processes, this_rank
 from tumorseg.training.several import train_in_processes
-from tumorseg.training.task import SegmentationTask
 
 logger = logging.getLogger(__name__)
-for _name in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(_name).setLevel(logging.WARNING)  # its tips and device tables are not ours to show
 
 
 def train(
@@ -187,7 +177,7 @@ def train(
     if init is not None:
         _start_from(network, Path(init))
     # All that can be wrong with the recipe or the data is found before anything is written.
-    task, training, validation = _prepare(recipe, store, split, network, rank)
+    task, training, validation = prepare_loop(recipe, store, split, network, rank)
     if not resume and rank.leads:
         begin(parameter_count(network))
     fit(recipe, task, training, validation, output, chosen, rank=rank, nodes=nodes, resume=resume, show_bar=show_bar)
@@ -241,94 +231,6 @@ def fitted_to(store: Store, recipe: Recipe) -> Recipe:
 
 def _dealt(split: Split) -> str:
     return "patients" if split.unit == "patient" else "SLICES, which leak between the parts"
-
-
-def _prepare(
-    recipe: Recipe, store: Store, split: Split, network: torch.nn.Module, rank: Rank
-) -> tuple[SegmentationTask, TrainingBatches, ValidationBatches]:
-    """What Lightning fits, and on which batches."""
-    refuse_freezing(network, (part for stage in recipe.schedule for part in stage.freeze))
-    assert recipe.batch_size != "auto"
-    validating = PartOfStore.of(store, recipe, split, "val")
-    task: SegmentationTask
-    training = TrainingBatches(
-        PartOfStore.of(store, recipe, split, "train"),
-        batch_size=recipe.batch_size,
-        step_now=lambda: task.trainer.global_step,
-        rank=rank.index,
-        world_size=rank.processes,
-    )
-    task = SegmentationTask(
-        recipe,
-        network,
-        channels=validating.channels,
-        steps_per_epoch=len(training),
-        validation_patients=len(validating.patients),
-    )
-    shown = ValidationBatches(validating, batch_size=recipe.batch_size, rank=rank.index, world_size=rank.processes)
-    return task, training, shown
-
-
-def fit(
-    recipe: Recipe,
-    task: SegmentationTask,
-    training: TrainingBatches,
-    validation: ValidationBatches,
-    output: Path,
-    device: Device,
-    *,
-    rank: Rank = ALONE,
-    nodes: int = 1,
-    resume: bool,
-    show_bar: bool,
-) -> None:
-    """Run Lightning's loop over the training part, with checkpoints and logs under `output`."""
-    started, clock = datetime.now(UTC), time.monotonic()
-    with stop_on_signals() as signals, explained(output), large_arrays_kept():
-        trainer = lightning.Trainer(
-            accelerator=device.accelerator,
-            devices=rank.processes // nodes,
-            num_nodes=nodes,
-            strategy=strategy_of(recipe, rank),
-            precision=device.precision,  # type: ignore[arg-type]
-            max_epochs=recipe.total_epochs,
-            check_val_every_n_epoch=min(recipe.validate_every, recipe.total_epochs),
-            limit_val_batches=1.0
-            if validation.part.patients
-            else 0,  # of all devices alike, however few slices one has
-            gradient_clip_val=recipe.optimizer.clip,
-            callbacks=training_callbacks(
-                recipe,
-                output,
-                images_per_step=training.batch_size * rank.processes,
-                signals=signals,
-                show_bar=show_bar,
-                processes=rank.processes,
-            ),
-            plugins=[AtomicCheckpoints(), ENVIRONMENTS[rank.launcher]()],
-            logger=_tensorboard(output),
-            enable_progress_bar=show_bar,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            log_every_n_steps=50,
-            default_root_dir=output,
-        )
-        trainer.fit(task, training, validation, ckpt_path=str(output / "checkpoints" / "last.ckpt") if resume else None)
-    if not rank.leads:
-        return
-    environment = read_environment(output)
-    environment["training_seconds"] = environment.get("training_seconds", 0.0) + time.monotonic() - clock
-    environment.setdefault("started", started.isoformat(timespec="seconds"))
-    environment["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(output / "environment.json", environment)
-
-
-def _tensorboard(output: Path) -> "lightning.pytorch.loggers.TensorBoardLogger":
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return TensorBoardLogger(output, name="tensorboard", version="")
 
 
 def _resumed(output: Path, given: Recipe) -> Recipe:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from tumorseg.datasets.phantom import SEQUENCES, phantom_patient
 from tumorseg.errors import ModelError
+from tumorseg.grid import head_box, plan_grid
 from tumorseg.inference.model import ModelSpec
 from tumorseg.inference.sequences import choose_channels
 from tumorseg.postprocess import blend_slices, postprocess, tumour_probability
-from tumorseg.preprocess import head_box, plan_grid, statistics
+from tumorseg.preprocess import statistics
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Scan
 from tumorseg.training.raw_graph import BLACK, PROBABILITY, SLICES, WHITE

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorseg.preprocess import Array, Box, Float32
+from tumorseg.grid import Box
+from tumorseg.preprocess import Array, Float32
 from tumorseg.studies.exploration.rows import Brightness
 
 _THRESHOLD = 0.12

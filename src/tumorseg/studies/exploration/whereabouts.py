@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorseg.preprocess import Array, Box
+from tumorseg.grid import Box
+from tumorseg.preprocess import Array
 
 GRID = 96
 """Rows and columns of the common box."""
