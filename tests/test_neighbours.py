@@ -196,6 +196,8 @@ def test_a_run_with_neighbours_is_trained_judged_exported_and_segments(phantom: 
     # In 16 bits a network of one epoch may differ in too many pixels: all its probabilities are near the threshold.
     export = ["export", str(run), "--to", "onnx", "--fast", "--weights", "float32"]
     assert tumorseg([*export, "--output", str(tmp_path / "out")]) == 0
-    assert "the slice below and above" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "the slice below and above" in card
+    assert "smaller than 20 % of the largest one are left out" in card
     scan = next(path for path in phantom.iterdir() if path.is_dir())
     assert tumorseg(["segment", str(scan), "--model", str(tmp_path / "out"), "--output", str(tmp_path / "masks")]) == 0

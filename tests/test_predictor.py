@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -283,13 +284,33 @@ def test_what_shows_in_too_few_slices_is_dropped_where_there_are_enough() -> Non
     mask[1:4, 0, 0] = 1
     mask[3:5, 4, 4] = 1
     mask[6, 6:9, 6:9] = 1
-    assert [drop_small_components(mask, 0, slices).sum() for slices in (0, 1, 2, 3, 4)] == [14, 14, 5, 3, 0]
-    assert drop_small_components(mask, 3, 2).sum() == 3
+    assert [drop_small_components(mask, 0, min_slices=slices).sum() for slices in (0, 1, 2, 3, 4)] == [14, 14, 5, 3, 0]
+    assert drop_small_components(mask, 3, min_slices=2).sum() == 3
     probability = mask.astype(np.float16)
     thick = Cleaning(min_component_slices=2)
     assert postprocess(probability, threshold=0.5, cleaning=thick).sum() == 5
     few = postprocess(probability[4:], threshold=0.5, cleaning=thick)
     np.testing.assert_array_equal(few, mask[4:])
+
+
+def test_what_is_small_beside_the_largest_component_is_dropped_where_there_are_enough_slices() -> None:
+    mask = np.zeros((8, 12, 12), np.uint8)
+    mask[1:6, 0:4, 0:5] = 1  # 100 voxels
+    mask[2:4, 6:9, 6:9] = 1  # 18
+    mask[5:7, 9:11, 1:6] = 1  # 20
+    mask[7, 11, 11] = 1
+    left = [int(drop_small_components(mask, 0, min_share=share).sum()) for share in (0, 0.01, 0.02, 0.2, 0.201, 1)]
+    assert left == [139, 139, 138, 120, 100, 100]
+    assert drop_small_components(mask, 101, min_share=0.5).sum() == 0
+    # The share is of what the other rules leave: a large component in too few slices sets no scale.
+    flat = mask.copy()
+    flat[0] = 1
+    flat[1:, :5] = 0
+    assert drop_small_components(flat, 0, min_slices=2, min_share=0.2).sum() == 38
+    one_piece = Cleaning(min_component_share=0.2)
+    probability = mask.astype(np.float16)
+    assert postprocess(probability, threshold=0.5, cleaning=one_piece).sum() == 120
+    np.testing.assert_array_equal(postprocess(probability[3:], threshold=0.5, cleaning=one_piece), mask[3:])
 
 
 def test_holes_are_filled_within_a_slice_only() -> None:
@@ -304,13 +325,14 @@ def test_holes_are_filled_within_a_slice_only() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(0, 4))
-def test_cleaning_only_removes_and_filling_only_adds(seed: int, least: int, slices: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(0, 12), st.integers(0, 4), st.floats(0, 1))
+def test_cleaning_only_removes_and_filling_only_adds(seed: int, least: int, slices: int, share: float) -> None:
     mask = (np.random.default_rng(seed).random((3, 9, 8)) > 0.6).astype(np.uint8)
-    cleaned, filled = drop_small_components(mask, least, slices), fill_slice_holes(mask)
+    clean = partial(drop_small_components, min_voxels=least, min_slices=slices, min_share=share)
+    cleaned, filled = clean(mask), fill_slice_holes(mask)
     assert np.all(cleaned <= mask)
     assert np.all(filled >= mask)
-    assert np.array_equal(drop_small_components(cleaned, least, slices), cleaned)
+    assert np.array_equal(clean(cleaned), cleaned)
     assert measure(cleaned)["components"] <= measure(mask)["components"]
 
 

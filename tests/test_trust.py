@@ -280,10 +280,10 @@ def test_cleaning_is_chosen_only_where_patients_agree_that_it_helps(tmp_path: Pa
     dirty = choose(Predictor(model), [patient(index, specks=True) for index in range(5)], cleaning=True)
     assert dirty.cleaning is not None and dirty.cleaning.min_component_voxels >= 10
     assert choose(Predictor(model), [patient(0, specks=True)], cleaning=False).cleaning is None
-    own = Cleaning(min_component_slices=2, min_component_voxels=7)
+    own = Cleaning(min_component_slices=2, min_component_share=0.2, min_component_voxels=7)
     thick = Model(model.spec.model_copy(update={"postprocessing": own}), model.folder)
     kept = choose(Predictor(thick), [patient(index, specks=False) for index in range(5)], cleaning=True).cleaning
-    assert kept == Cleaning(min_component_slices=2)
+    assert kept == Cleaning(min_component_slices=2, min_component_share=0.2)
 
 
 def test_a_spec_keeps_what_it_was_given(tmp_path: Path, usual: Usual) -> None:

@@ -13,7 +13,7 @@ from tumorseg.scan import Mask, Probabilities
 NO_CLEANING = Cleaning()
 
 ENOUGH_SLICES = 6
-"""Of a scan, before a component in few of them is too thin to be believed: fewer may lie far apart."""
+"""Of a scan, before a component is too thin, or too small beside another, to be believed: fewer may lie far apart."""
 
 FAINT = 0.05
 """What is less probable than this is not blended: that leaves most of a slice out, and takes a tenth of the time."""
@@ -37,8 +37,13 @@ def postprocess(probability: Probabilities, *, threshold: float, cleaning: Clean
     if cleaning.fill_holes:
         mask = fill_slice_holes(mask)
     if len(mask) > 1:  # of a lone slice nobody knows how large in 3D its components are
-        slices = cleaning.min_component_slices if len(mask) >= ENOUGH_SLICES else 0
-        mask = drop_small_components(mask, cleaning.min_component_voxels, slices)
+        enough = len(mask) >= ENOUGH_SLICES
+        mask = drop_small_components(
+            mask,
+            cleaning.min_component_voxels,
+            min_slices=cleaning.min_component_slices if enough else 0,
+            min_share=cleaning.min_component_share if enough else 0.0,
+        )
     if cleaning.largest_component:
         mask = keep_largest_component(mask)
     return name_classes(mask, probability) if probability.ndim == 4 else mask
@@ -135,15 +140,22 @@ def smooth_outlines(mask: Mask, *, opening: int = 0, closing: int = 0) -> Mask:
     return smooth
 
 
-def drop_small_components(mask: Mask, min_voxels: int, min_slices: int = 0) -> Mask:
-    """Remove 3D components (26-connected) of fewer voxels, or in fewer slices, than these; 0 and 1 keep all.
+def drop_small_components(mask: Mask, min_voxels: int, *, min_slices: int = 0, min_share: float = 0.0) -> Mask:
+    """Remove 3D components (26-connected) that are small in themselves, or beside the largest one.
 
     Args:
         mask: (slices, height, width) uint8, 0 and 1.
+        min_voxels, min_slices: what has fewer voxels, or lies in fewer slices, is removed; 0 and 1 keep all.
+        min_share: of what is left, that has fewer voxels than this share of the largest component's is removed too.
     """
-    if max(min_voxels, min_slices) <= 1:
+    if max(min_voxels, min_slices) <= 1 and not min_share:
         return mask
-    return _keep_components(mask, lambda sizes, depths: (sizes >= min_voxels) & (depths >= min_slices))
+
+    def large(sizes: NDArray[np.int64], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
+        kept = (sizes >= min_voxels) & (depths >= min_slices)
+        return np.asarray(kept & (sizes >= min_share * sizes[kept].max(initial=0)))
+
+    return _keep_components(mask, large)
 
 
 def keep_largest_component(mask: Mask) -> Mask:

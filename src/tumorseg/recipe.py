@@ -167,6 +167,8 @@ class Cleaning(Part):
         min_component_voxels: 3D components (26-connected) smaller than this are removed, but not from a lone slice.
         min_component_slices: 3D components that lie in fewer slices than this are removed, but not from a scan of fewer
             than six slices, which may lie too far apart to say so.
+        min_component_share: 3D components of fewer voxels than this share of the largest one's are removed, from the
+            same scans: most gliomas are of one piece.
         largest_component: keep only the largest 3D component.
     """
 
@@ -175,6 +177,7 @@ class Cleaning(Part):
     fill_holes: bool = False
     min_component_voxels: int = Field(default=0, ge=0)
     min_component_slices: int = Field(default=0, ge=0, le=32)
+    min_component_share: float = Field(default=0.0, ge=0, le=1)
     largest_component: bool = False
 
 
@@ -183,8 +186,8 @@ class Postprocessing(Cleaning):
 
     Attributes:
         threshold: probability above which a pixel is tumour; "validation" chooses it on the validation patients, and
-            with it the temperature and, where no cleaning but min_component_slices is given, fill_holes and
-            min_component_voxels.
+            with it the temperature and, where no cleaning but min_component_slices and min_component_share is given,
+            fill_holes and min_component_voxels.
     """
 
     threshold: float | Literal["validation"] = "validation"

@@ -114,6 +114,11 @@ def _known_limits(spec: ModelSpec, recipe: Recipe) -> Iterable[str]:
         yield "Marks the whole FLAIR abnormality; oedema, enhancing and necrotic parts are not told apart."
     if "post" in spec.channels and (recipe.augmentation.drop_post or recipe.augmentation.drop_both):
         yield "A missing pre- or post-contrast image is replaced by FLAIR, as in training; it is less sure then."
+    if share := spec.postprocessing.min_component_share:
+        yield (
+            f"Of several regions in a scan of six slices or more, those smaller than {100 * share:g} % of the largest "
+            "one are left out, since most are mistakes: a small second focus may be among them."
+        )
     if spec.neighbours:
         yield "Sees a slice with those beside it: one given alone, or without its neighbours, is marked less well."
     yield "Axial slices of whole heads. Other planes, turned images and other body parts are out of its reach."

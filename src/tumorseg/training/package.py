@@ -114,7 +114,8 @@ def fitted(
     """What is chosen for a trained model on validation patients, and what its training scans look like.
 
     Where the recipe leaves the threshold to validation, the temperature is fitted first, then the threshold is
-    chosen, and then the cleaning, where the recipe gives none beyond `min_component_slices`. Nothing is trained.
+    chosen, and then the cleaning, where the recipe gives none beyond `min_component_slices` and
+    `min_component_share`. Nothing is trained.
 
     Args:
         model: with its graphs.
@@ -135,7 +136,8 @@ def fitted(
         spec = spec.model_copy(update={"temperature": 1.0})
         spec = spec.model_copy(update={"temperature": fit_temperature(Model(spec, model.folder), list(watched))})
         watched = progress.track(validation, what="Choosing threshold and cleaning on validation patients")
-        asked = Cleaning(**given.model_dump(exclude={"threshold", "min_component_slices"})) == NO_CLEANING
+        beside = {"threshold", "min_component_slices", "min_component_share"}
+        asked = Cleaning(**given.model_dump(exclude=beside)) == NO_CLEANING
         chosen = choose(Predictor(Model(spec, model.folder)), watched, cleaning=asked)
         spec = spec.model_copy(update={"threshold": chosen.threshold})
         if chosen.cleaning is not None:
