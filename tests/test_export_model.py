@@ -337,9 +337,12 @@ def test_a_card_cites_an_evaluation_with_its_interval_and_says_whose_it_is(train
 
     metrics["protocol"]["model"]["threshold"] = 0.123  # type: ignore[index]
     (judged / "metrics.json").write_text(json.dumps(metrics))
-    export_run(run, "safetensors", tmp_path / "other", evaluation=judged)
+    export_run(run, "safetensors", tmp_path / "other", evaluations=[judged])
     assert front_matter(tmp_path / "other")["scores"][0]["of_these_weights"] is False
     assert "not of these weights" in (tmp_path / "other" / "MODEL_CARD.md").read_text()
+    words = ["export", str(run), "--to", "safetensors", "--output", str(tmp_path / "two")]
+    assert command([*words, "--evaluation", str(judged), "--evaluation", str(judged)]) == 0
+    assert len(front_matter(tmp_path / "two")["scores"]) == 2
 
 
 # --- what a user can get wrong ---

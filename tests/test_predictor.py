@@ -284,13 +284,25 @@ def test_what_shows_in_too_few_slices_is_dropped_where_there_are_enough() -> Non
     mask[1:4, 0, 0] = 1
     mask[3:5, 4, 4] = 1
     mask[6, 6:9, 6:9] = 1
-    assert [drop_small_components(mask, 0, min_slices=slices).sum() for slices in (0, 1, 2, 3, 4)] == [14, 14, 5, 3, 0]
+    assert [drop_small_components(mask, 0, min_slices=slices).sum() for slices in (0, 1, 2, 3, 4)] == [14, 14, 5, 3, 14]
     assert drop_small_components(mask, 3, min_slices=2).sum() == 3
     probability = mask.astype(np.float16)
     thick = Cleaning(min_component_slices=2)
     assert postprocess(probability, threshold=0.5, cleaning=thick).sum() == 5
     few = postprocess(probability[4:], threshold=0.5, cleaning=thick)
     np.testing.assert_array_equal(few, mask[4:])
+
+
+def test_a_tumour_that_shows_in_one_slice_alone_is_not_dropped_with_nothing_left() -> None:
+    mask = np.zeros((8, 9, 9), np.uint8)
+    mask[3, 2:6, 2:6] = 1
+    mask[6, 8, 8] = 1
+    assert drop_small_components(mask, 0, min_slices=2).sum() == 17
+    assert drop_small_components(mask, 0, min_slices=2, min_share=0.2).sum() == 16
+    assert drop_small_components(mask, 2, min_slices=2).sum() == 16
+    assert drop_small_components(mask, 17, min_slices=2).sum() == 0
+    mask[4:6, 0, 0] = 1
+    assert drop_small_components(mask, 0, min_slices=2, min_share=0.2).sum() == 2
 
 
 def test_what_is_small_beside_the_largest_component_is_dropped_where_there_are_enough_slices() -> None:

@@ -145,14 +145,18 @@ def drop_small_components(mask: Mask, min_voxels: int, *, min_slices: int = 0, m
 
     Args:
         mask: (slices, height, width) uint8, 0 and 1.
-        min_voxels, min_slices: what has fewer voxels, or lies in fewer slices, is removed; 0 and 1 keep all.
-        min_share: of what is left, that has fewer voxels than this share of the largest component's is removed too.
+        min_voxels: what has fewer is removed; 0 and 1 keep all.
+        min_slices: of what is left, that lies in fewer slices is removed, unless all does: a small tumour may show in
+            one slice alone, and is better marked there than nowhere.
+        min_share: of what is left then, that has fewer voxels than this share of the largest component's is removed.
     """
     if max(min_voxels, min_slices) <= 1 and not min_share:
         return mask
 
     def large(sizes: NDArray[np.int64], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
-        kept = (sizes >= min_voxels) & (depths >= min_slices)
+        kept = sizes >= min_voxels
+        deep = kept & (depths >= min_slices)
+        kept = deep if deep.any() else kept
         return np.asarray(kept & (sizes >= min_share * sizes[kept].max(initial=0)))
 
     return _keep_components(mask, large)

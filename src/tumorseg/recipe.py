@@ -165,8 +165,8 @@ class Cleaning(Part):
             within a slice; 0 does nothing.
         fill_holes: fill holes that are closed within a slice.
         min_component_voxels: 3D components (26-connected) smaller than this are removed, but not from a lone slice.
-        min_component_slices: 3D components that lie in fewer slices than this are removed, but not from a scan of fewer
-            than six slices, which may lie too far apart to say so.
+        min_component_slices: 3D components that lie in fewer slices than this are removed, but not where nothing would
+            be left, nor from a scan of fewer than six slices, which may lie too far apart to say so.
         min_component_share: 3D components of fewer voxels than this share of the largest one's are removed, from the
             same scans: most gliomas are of one piece.
         largest_component: keep only the largest 3D component.

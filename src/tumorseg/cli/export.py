@@ -33,9 +33,11 @@ def export(
         typer.Option(metavar="DIR", help="Compare masks on this data; by default the run's.", show_default=False),
     ] = None,
     evaluation: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="DIR", help="The card's scores are from here; by default the run's evaluations.", show_default=False
+            metavar="DIR",
+            help="The card's scores are from here, may be given again; by default the run's evaluations.",
+            show_default=False,
         ),
     ] = None,
     weights: Annotated[
@@ -69,7 +71,7 @@ def export(
         to.value,
         output,
         data=data,
-        evaluation=evaluation,
+        evaluations=evaluation or (),
         name=name,
         weights=weights.value,
         raw=not network_only,

@@ -1,6 +1,7 @@
 """A run's model as files for others: graphs or weights, model.json, a card and the licence's notice."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -92,7 +93,7 @@ def export_run(
     output: Path,
     *,
     data: Path | None = None,
-    evaluation: Path | None = None,
+    evaluations: Sequence[Path] = (),
     name: str = "",
     weights: Weights = "float16",
     raw: bool = True,
@@ -113,7 +114,8 @@ def export_run(
         output: a folder that is new or empty.
         data: the data set whose slices the masks are compared on; None takes that of the training, and synthetic
             heads where it is gone.
-        evaluation: whose scores the card cites; None takes all of the run's on patients that were not trained on.
+        evaluations: folders whose scores the card cites; none takes all of the run's on patients that were not trained
+            on.
         name: of the model; "" keeps the run's.
         weights: how the graphs store them; they compute in float32 either way.
         raw: write the graph for raw slices.
@@ -134,7 +136,7 @@ def export_run(
     if fast and to != "onnx":
         raise ModelError("a fast way is one of ONNX graphs", next_step="leave out --fast, or export --to onnx")
     opened = _open(Path(run))
-    cited = (read_evaluation(evaluation),) if evaluation is not None else evaluations_of(opened.folder)
+    cited = tuple(map(read_evaluation, evaluations)) or evaluations_of(opened.folder)
     if not cited:
         logger.warning("%s has not been judged: the card will say so; judge it: tumorseg evaluate %s", run, run)
     judged_as = opened.model.spec
