@@ -1,14 +1,16 @@
 """What a model says of scans as they are, and of scans that are wrong: false alarms and hits, counted.
 
     python benchmarks/input_checks.py --run RUN --data DIR [--model MODEL] [--every 4] [--output FILE.json]
-    python benchmarks/input_checks.py --folds 5 --data DIR [--output FILE.json]
+    python benchmarks/input_checks.py --folds 5 --data DIR [--every 4] [--output FILE.json]
 
 Scans as they are: the validation patients of the run's split, of which nothing was learned and by which no limit was
 chosen; whole, and each slice alone. Disturbed: the same, in every wrong order of the channels, turned, inverted, with
 Rician noise. Further: pictures and medical images of other things, from the wheels of pydicom and, where they are
 installed, scikit-learn, matplotlib and scikit-image. The network is not computed: what is said of the input counts.
 
-With --folds every patient is judged, as whole scans, by checks that were learned from those of the other folds.
+With --folds every patient is judged by checks that were learned from those of the other folds. Lone slices as they
+are from the outer tenths of a scan, the neck and the vertex, are counted by themselves, and so are those in which
+hardly any of a head shows.
 """
 
 import argparse
@@ -29,9 +31,10 @@ from tumorseg.datasets.split import read_split
 from tumorseg.datasets.store import prepare
 from tumorseg.disturbances import DISTURBANCES, disturb, scale_of
 from tumorseg.inference.model import read_model
-from tumorseg.inference.trust import Usual, input_cautions, told_apart
+from tumorseg.inference.trust import ENDS, Usual, input_cautions, told_apart
 from tumorseg.portrait import portrait
 from tumorseg.recipe_file import load_recipe
+from tumorseg.training.usual import learn_usual, with_head
 
 NOISES = (0.05, 0.1, 0.2)
 PICTURES = {"sklearn": "datasets/images", "matplotlib": "mpl-data/sample_data", "skimage": "data"}
@@ -68,7 +71,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     if options.folds:
-        held_out(options.data, options.folds, options.output)
+        held_out(options.data, options.folds, options.every, options.output)
         return
     spec = read_model(options.model).spec
     if spec.usual is None:
@@ -82,16 +85,7 @@ def main() -> None:
     for scan in scans:
         index = [scan.channels.index(name) for name in channels]
         pixels = np.ascontiguousarray(scan.pixels[..., index])
-        for name, given in disturbed(pixels):
-            said = count(whole, name, given, usual, channels)
-            if said and name == "as it is":
-                alarms.append(f"{scan.patient}: {', '.join(said)}")
-        for place in range(len(pixels)):
-            alone = pixels[place : place + 1]
-            for name, given in disturbed(alone) if place % options.every == 0 else [("as it is", alone)]:
-                said = count(lone, name, given, usual, channels)
-                if said and name == "as it is":
-                    alarms.append(f"{scan.patient} slice {scan.slice_numbers[place]}: {', '.join(said)}")
+        alarms += judge(scan.patient, pixels, usual, channels, options.every, whole, lone)
         print(scan.patient, alarms[-1:], flush=True)
     others: Counts = {}
     missed = []
@@ -99,21 +93,39 @@ def main() -> None:
         if not count(others, kind, fitted(pixels, len(channels)), usual, channels):
             missed.append(name)
     result |= {"whole": whole, "lone": lone, "others": others, "missed": missed, "alarms": alarms}
-    for title, counts in (("whole scans", whole), ("lone slices", lone), ("other things", others)):
-        for name, (times, rightly, of) in counts.items():
-            print(f"{title}: {name}: {times} of {of} warned of ({100 * times / of:.1f} %), {rightly} by name")
+    tell({"whole scans": whole, "lone slices": lone, "other things": others})
     print("missed:", ", ".join(missed))
     print("alarms:", *alarms, sep="\n  ")
     if options.output:
         options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def held_out(data: Path, folds: int, output: Path | None) -> None:
-    """Learn and judge fold by fold, and say what was counted over all of them."""
-    from tumorseg.training.usual import learn_usual
+def judge(
+    patient: str, pixels: Pixels, usual: Usual, channels: tuple[str, ...], every: int, whole: Counts, lone: Counts
+) -> list[str]:
+    """Count what is said of one scan and of each of its slices, and give the false alarms in words."""
+    alarms = []
+    for name, given in disturbed(pixels):
+        said = count(whole, name, given, usual, channels)
+        if said and name == "as it is":
+            alarms.append(f"{patient}: {', '.join(said)}")
+    places, last = np.arange(len(pixels)), len(pixels) - 1
+    outer = (places < ENDS * last) | (places > (1 - ENDS) * last)
+    kinds = np.where(with_head(pixels), np.where(outer, ", outer tenths", ""), ", hardly a head")
+    for place, kind in zip(places, kinds, strict=True):
+        alone = pixels[place : place + 1]
+        for name, given in disturbed(alone) if place % every == 0 else [("as it is", alone)]:
+            said = count(lone, name + kind if name == "as it is" else name, given, usual, channels)
+            if said and name == "as it is":
+                alarms.append(f"{patient} slice {place + 1} of {last + 1}{kind}: {', '.join(said)}")
+    return alarms
 
+
+def held_out(data: Path, folds: int, every: int, output: Path | None) -> None:
+    """Learn and judge fold by fold, and say what was counted over all of them."""
     store = prepare(data)
-    counts: Counts = {}
+    whole: Counts = {}
+    lone: Counts = {}
     alarms: list[str] = []
     for fold in range(folds):
         split = make_split(store, load_recipe("default").split, fold=fold, folds=folds)
@@ -121,15 +133,21 @@ def held_out(data: Path, folds: int, output: Path | None) -> None:
         if usual is None:
             raise SystemExit(f"{data} has too few patients to learn from")
         for scan in store.scans_of(split, "test"):
-            for name, given in disturbed(scan.pixels):
-                said = count(counts, name, given, usual, store.channels)
-                if said and name == "as it is":
-                    alarms.append(f"{scan.patient}: {', '.join(said)}")
-        print(f"fold {fold}:", *alarms, sep="\n  ", flush=True)
-    for name, (times, rightly, of) in counts.items():
-        print(f"{name}: {times} of {of} warned of ({100 * times / of:.1f} %), {rightly} by name")
+            alarms += judge(scan.patient, scan.pixels, usual, store.channels, every, whole, lone)
+        print(f"fold {fold}: {len(alarms)} false alarms up to here", flush=True)
+    tell({"whole scans": whole, "lone slices": lone})
+    print("alarms:", *alarms, sep="\n  ")
     if output:
-        output.write_text(json.dumps({"whole": counts, "alarms": alarms}, indent=2) + "\n", encoding="utf-8")
+        output.write_text(
+            json.dumps({"whole": whole, "lone": lone, "alarms": alarms}, indent=2) + "\n", encoding="utf-8"
+        )
+
+
+def tell(found: dict[str, Counts]) -> None:
+    """Print every count."""
+    for title, counts in found.items():
+        for name, (times, rightly, of) in counts.items():
+            print(f"{title}: {name}: {times} of {of} warned of ({100 * times / of:.1f} %), {rightly} by name")
 
 
 def disturbed(pixels: Pixels) -> Iterator[tuple[str, Pixels]]:

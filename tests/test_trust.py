@@ -19,7 +19,7 @@ from tumorseg.likeness import look_facts, order_facts, orders, reordered, turn_f
 from tumorseg.portrait import Portrait, portrait
 from tumorseg.recipe import Cleaning
 from tumorseg.scan import Caution, Scan
-from tumorseg.training.usual import learn_usual
+from tumorseg.training.usual import learn_usual, with_head
 
 CHANNELS = ("pre", "flair", "post")
 
@@ -110,6 +110,31 @@ def test_a_slice_whose_background_seems_to_be_head_does_not_speak_for_the_scan(
     assert len(seen) >= len(portraits(fresh[1])) - 1
     assert max(one.area for one in seen) < 0.9
     assert codes(pixels, usual) == []
+
+
+def test_a_slice_beyond_the_vertex_is_not_learned_as_a_head(fresh: list[NDArray[np.uint8]]) -> None:
+    pixels = fresh[2].copy()
+    assert with_head(pixels).all()
+    pixels[-1] = np.random.default_rng(0).integers(0, 6, pixels.shape[1:])
+    # By itself its noise is as bright as a head.
+    (alone,) = portraits(pixels[-1:])
+    assert alone.area > 0.5
+    assert with_head(pixels).tolist() == [True] * (len(pixels) - 1) + [False]
+
+
+def test_the_first_and_the_last_slice_of_a_scan_are_learned_for_lone_slices() -> None:
+    def half_a_head_at_the_ends(index: int) -> Scan:
+        scan = scan_of(index, slices=11)
+        pixels = scan.pixels.copy()
+        for end in (0, -1):
+            pixels[end] = scan.pixels[5]
+            pixels[end, : pixels.shape[1] // 2] = 0
+        return replace(scan, read_pixels=lambda: pixels)
+
+    usual = learn_usual([half_a_head_at_the_ends(index) for index in range(12)], CHANNELS)
+    assert usual is not None
+    heads = [half_a_head_at_the_ends(index).pixels for index in range(100, 106)]
+    assert [codes(pixels[[end]], usual) for pixels in heads for end in (0, -1)] == [[]] * 12
 
 
 def test_other_units_and_sizes_change_nothing_that_is_said(usual: Usual, fresh: list[NDArray[np.uint8]]) -> None:

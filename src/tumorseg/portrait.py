@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 SIDE = 64
 """Of the square, in pixels."""
 
+BRIGHT = 0.12
+"""Share of the brightest above which a pixel is part of a head."""
+
 _COARSE = 128
-_BRIGHT = 0.12
 _FRINGE = 3
 _GREY = 0.15
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -56,7 +58,7 @@ def portrait(frame: Float32) -> Portrait | None:
     # One channel alone may have a grey background, or be blank.
     grey = np.median(coarse, axis=-1)
     top = float(np.percentile(grey, 99))
-    bright = (grey > _BRIGHT * top).astype(np.uint8) if top > 0 else np.zeros(grey.shape, np.uint8)
+    bright = (grey > BRIGHT * top).astype(np.uint8) if top > 0 else np.zeros(grey.shape, np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
     if count < 2:
         return None

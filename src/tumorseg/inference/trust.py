@@ -95,6 +95,8 @@ class Usual(Part):
         order, turn: weights of `order_facts` and `turn_facts`; None where training scans cannot be told so.
         look: mean and spread of `look_facts`, (2, numbers).
         axes: (numbers, numbers) that bring standardised numbers to unit variance without correlation.
+        look_alone, axes_alone: the same of lone slices, which differ more from each other; None in models of before
+            2026-11-30, which hold them to those of scans.
         limits: of each statistic.
         patients: how many it was learned from.
         false_alarms, hits: shares of training scans in cross-validation by patient, as they are and disturbed, by
@@ -105,6 +107,8 @@ class Usual(Part):
     turn: Packed | None = None
     look: Packed
     axes: Packed
+    look_alone: Packed | None = None
+    axes_alone: Packed | None = None
     limits: dict[Kind, Limit]
     patients: int
     false_alarms: dict[str, float] = Field(default_factory=dict)
@@ -114,9 +118,19 @@ class Usual(Part):
     def _belongs_together(self) -> "Usual":
         kinds = {"look", "noise", "inversion", *(kind for kind in ("order", "turn") if getattr(self, kind))}
         count = self.look.shape[-1]
-        if kinds - set(self.limits) or self.look.shape != (2, count) or self.axes.shape != (count, count):
+        both = [(self.look, self.axes)]
+        if self.look_alone is not None and self.axes_alone is not None:
+            both.append((self.look_alone, self.axes_alone))
+        fit = all(look.shape == (2, count) and axes.shape == (count, count) for look, axes in both)
+        if kinds - set(self.limits) or not fit or (self.look_alone is None) != (self.axes_alone is None):
             raise ValueError("look, axes and limits do not belong together")
         return self
+
+    def look_of(self, *, lone: bool) -> tuple[Numbers, Numbers]:
+        """`look` and `axes` for a lone slice, or a few, or for a scan."""
+        if lone and self.look_alone is not None and self.axes_alone is not None:
+            return self.look_alone.array, self.axes_alone.array
+        return self.look.array, self.axes.array
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +272,7 @@ def told_apart(seen: Sequence[Portrait]) -> bool:
 
 def _distance(seen: Sequence[Portrait], usual: Usual) -> float:
     facts = np.stack([look_facts(one) for one in seen])
-    return float(distances(facts, usual.look.array, usual.axes.array).mean())
+    return float(distances(facts, *usual.look_of(lone=len(seen) < FEW_SLICES)).mean())
 
 
 def distances(facts: Numbers, look: Numbers, axes: Numbers) -> Numbers:

@@ -5,23 +5,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorseg.inference.trust import (
     FEW_SLICES,
+    LEAST_AREA,
     Kind,
     Limit,
     Packed,
     Usual,
     distances,
-    looked_at,
     portraits,
     standardised,
     told_apart,
 )
 from tumorseg.likeness import Numbers, inversion, look_facts, noise_facts, order_facts, orders, turn_facts
-from tumorseg.portrait import Portrait
+from tumorseg.portrait import BRIGHT, Portrait
+from tumorseg.preprocess import normalise, statistics
 from tumorseg.progress import Progress, silent
-from tumorseg.scan import Scan
+from tumorseg.scan import Pixels, Scan
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +55,18 @@ MOST_ODD = 0.03
 PENALTY = 0.003
 RIDGE = 0.5
 STEPS = 8
-SLICES = 20
-"""Of each scan."""
+SLICES = 24
+"""Of each scan, each by itself, the first and the last included: nobody says which one a lone slice is."""
 
-SLACK: dict[Kind, float] = {"look": 0.5, "inversion": 0.5, "noise": 3.0}
-"""What a limit lies above the highest that is allowed, in robust standard deviations. Little noise does no harm."""
+SLACK: dict[Mode, dict[Kind, float]] = {
+    "lone": {"look": 0.0, "inversion": 0.5, "noise": 3.0},
+    "scan": {"look": 0.75, "inversion": 1.0, "noise": 1.5},
+}
+"""What a limit lies above the highest that is allowed, in robust standard deviations.
+
+Of lone slices the least usual look much as pictures of other things do; a whole scan that is inverted is far from all
+others. Little noise does no harm.
+"""
 
 USEFUL = 0.5
 """Share of disturbed training scans that must be found, else the way to find them is left out."""
@@ -79,6 +88,10 @@ class _Seen:
         self.order = np.stack([order_facts(one) for one in seen]) if several else None
 
         self.slices = len(seen)
+
+    def looks(self, mode: Mode) -> Numbers:
+        """Of each portrait of this kind, (portraits, numbers)."""
+        return self.look[self.whole :] if mode == "lone" else self.look[: self.whole]
 
     def samples(self, values: Numbers, mode: Mode) -> Numbers:
         """What of it is held against limits: each slice by itself, or the mean over the slices of the scan."""
@@ -118,7 +131,7 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
     values: dict[Mode, dict[Kind, Numbers]] = {}
     for mode in modes:
         values[mode] = {
-            "look": _samples(seen, dict(_distances(folds)), mode),
+            "look": _samples(seen, dict(_distances(folds, modes)), mode),
             "noise": _samples(seen, {one: one.noise for one in seen}, mode),
             "inversion": _samples(seen, {one: one.inversion for one in seen}, mode),
             **{kind: _leads(_samples(seen, scores, mode), 0) for kind, scores in ways.items() if scores},
@@ -128,7 +141,7 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
     for mode in modes:
         said = np.concatenate([np.full(len(one.samples(one.noise, mode)), one not in odd) for one in seen])
         scores = {kind: _samples(seen, each, mode)[said] for kind, each in ways.items() if each}
-        limits[mode] = _limits({kind: each[said] for kind, each in values[mode].items()}, scores)
+        limits[mode] = _limits({kind: each[said] for kind, each in values[mode].items()}, scores, SLACK[mode])
     hits: dict[str, float] = {}
     weights: dict[Kind, Packed] = {}
     for kind, facts in _WAYS:
@@ -148,12 +161,15 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
         above_any = np.any(list(above.values()), axis=0)
         alarms |= {f"{kind} {mode}": round(float(each.mean()), 4) for kind, each in above.items()}
         alarms[f"any {mode}"] = round(float(above_any.mean()), 4)
-    look, axes = whitening(np.concatenate([one.look for one in seen]))
+    look, axes = _whitening(seen, modes[-1])
+    look_alone, axes_alone = _whitening(seen, "lone")
     return Usual(
         order=weights.get("order"),
         turn=weights.get("turn"),
         look=Packed.of(look),
         axes=Packed.of(axes),
+        look_alone=Packed.of(look_alone),
+        axes_alone=Packed.of(axes_alone),
         limits={kind: Limit(lone=limits["lone"][kind], scan=limits[modes[-1]][kind]) for kind in values["lone"]},
         patients=len(patients),
         false_alarms=alarms,
@@ -187,13 +203,23 @@ _IN_WORDS = {"order": "the order of the channels", "turn": "which way up a slice
 
 
 def _look_at(scan: Scan, channels: Sequence[str]) -> _Seen | None:
-    """The facts of some of a scan's slices, and of the same ones alone; None where no head shows."""
-    index = [scan.channels.index(name) for name in channels]
-    places = looked_at(len(scan.pixels), SLICES)
-    pixels = np.asarray(scan.pixels[list(places)][..., index])
+    """The facts of a scan's portraits, as they are drawn in use, and of some slices alone; None where no head shows."""
+    pixels = np.asarray(scan.pixels[..., [scan.channels.index(name) for name in channels]])
     whole = portraits(pixels) if len(pixels) >= FEW_SLICES else []
-    alone = [one for frame in pixels for one in portraits(frame[None])]
+    some = pixels[np.unique(np.linspace(0, len(pixels) - 1, SLICES).round().astype(int))]
+    alone = [one for frame in some[with_head(some)] for one in portraits(frame[None])]
     return _Seen(scan.patient, whole, alone) if whole or alone else None
+
+
+def with_head(pixels: Pixels) -> NDArray[np.bool_]:
+    """Which slices of a scan show enough of a head, (slices,): beyond the vertex there is noise, which is not learned.
+
+    Args:
+        pixels: (slices, height, width, channels) of one scan, from all over it.
+    """
+    grey = np.median(normalise(pixels, statistics(pixels, "volume-percentile")), axis=-1)
+    usual = float(np.median(np.percentile(grey, 99, axis=(1, 2))))
+    return np.asarray((grey > BRIGHT * usual).mean(axis=(1, 2)) >= LEAST_AREA)
 
 
 def _samples(seen: Sequence[_Seen], values: Mapping[_Seen, Numbers], mode: Mode) -> Numbers:
@@ -206,11 +232,19 @@ def _samples(seen: Sequence[_Seen], values: Mapping[_Seen, Numbers], mode: Mode)
     return np.concatenate(rows)
 
 
-def _distances(folds: Sequence[Fold]) -> Iterator[tuple[_Seen, Numbers]]:
+def _whitening(seen: Sequence[_Seen], mode: Mode) -> tuple[Numbers, Numbers]:
+    return whitening(np.concatenate([one.looks(mode) for one in seen]))
+
+
+def _distances(folds: Sequence[Fold], modes: Sequence[Mode]) -> Iterator[tuple[_Seen, Numbers]]:
     for training, held_out in folds:
-        look, axes = whitening(np.concatenate([one.look for one in training]))
+        ways = {mode: _whitening(training, mode) for mode in modes}
         for one in held_out:
-            yield one, distances(one.look, look, axes)
+            scan = ways.get("scan", ways["lone"])
+            yield (
+                one,
+                np.concatenate([distances(one.looks("scan"), *scan), distances(one.looks("lone"), *ways["lone"])]),
+            )
 
 
 def _scores(folds: Sequence[Fold], facts: Callable[[_Seen], Numbers | None]) -> Iterator[tuple[_Seen, Numbers]]:
@@ -276,7 +310,9 @@ def _odd_ones(seen: Sequence[_Seen], ways: Mapping[Kind, Mapping[_Seen, Numbers]
     return odd if len(odd) <= MOST_ODD * len(seen) else set()
 
 
-def _limits(values: Mapping[Kind, Numbers], scores: Mapping[Kind, Numbers]) -> dict[Kind, float]:
+def _limits(
+    values: Mapping[Kind, Numbers], scores: Mapping[Kind, Numbers], slack: Mapping[Kind, float]
+) -> dict[Kind, float]:
     """Limits at which all statistics together raise at most `ALLOWED` false alarms, and find as much as they can.
 
     One odd scan must not keep a statistic from finding others: false alarms are granted one by one, each to the
@@ -285,17 +321,18 @@ def _limits(values: Mapping[Kind, Numbers], scores: Mapping[Kind, Numbers]) -> d
     Args:
         values: of each statistic, NaN where a scan has none.
         scores: of order and turn, the score of every way.
+        slack: of the other statistics; see `SLACK`.
     """
     count = len(next(iter(values.values())))
     granted = {kind: round(SHARES.get(kind, 0.0) * count) for kind in values}
-    limits = {kind: _limit(kind, each, granted[kind]) for kind, each in values.items()}
+    limits = {kind: _limit(each, granted[kind], slack.get(kind)) for kind, each in values.items()}
     step = max(1, round(count / 1000))
     while True:
         gains: list[tuple[float, Kind, float, int]] = []
         for kind, each in scores.items():
             # Several at once: behind a few odd ones, which are worth nothing, may lie many that are.
             for more in (step * 2**power for power in range(MOST_DOUBLINGS)):
-                lower = _limit(kind, values[kind], granted[kind] + more)
+                lower = _limit(values[kind], granted[kind] + more, slack.get(kind))
                 if _alarmed(values, {**limits, kind: lower}) <= ALLOWED:
                     gain = _found(each, lower) - _found(each, limits[kind])
                     gains.append((gain * step / more, kind, lower, more))
@@ -310,12 +347,11 @@ def _alarmed(values: Mapping[Kind, Numbers], limits: Mapping[Kind, float]) -> fl
     return float(np.any([each > limits[kind] for kind, each in values.items()], axis=0).mean())
 
 
-def _limit(kind: Kind, values: Numbers, granted: int) -> float:
-    """Above all values but so many."""
+def _limit(values: Numbers, granted: int, slack: float | None) -> float:
+    """Above all values but so many; a lead has no slack, and below 0 the way that is given scores best."""
     ordered = np.sort(values[~np.isnan(values)])
     highest = float(ordered[-1 - min(granted, len(ordered) - 1)])
-    if kind in ("order", "turn"):
-        # Below 0 the way that it is given scores best.
+    if slack is None:
         return round(max(highest, 0.0), 4)
     spread = 1.4826 * float(np.median(np.abs(ordered - np.median(ordered))))
-    return round(highest + SLACK[kind] * spread, 4)
+    return round(highest + slack * spread, 4)
