@@ -137,6 +137,14 @@ def test_the_first_and_the_last_slice_of_a_scan_are_learned_for_lone_slices() ->
     assert [codes(pixels[[end]], usual) for pixels in heads for end in (0, -1)] == [[]] * 12
 
 
+def test_one_volume_among_lone_slices_is_enough_to_learn_from() -> None:
+    scans = [scan_of(index, slices=9 if index == 0 else 1) for index in range(12)]
+    usual = learn_usual(scans, CHANNELS)
+    assert usual is not None
+    assert "any scan" in usual.false_alarms
+    assert np.isfinite(usual.look.array).all() and np.isfinite(usual.axes.array).all()
+
+
 def test_other_units_and_sizes_change_nothing_that_is_said(usual: Usual, fresh: list[NDArray[np.uint8]]) -> None:
     assert codes(fresh[5].astype(np.float32) * 37.5 - 1000, usual) == []
     assert codes(np.repeat(np.repeat(fresh[5], 2, axis=1), 2, axis=2), usual) == []

@@ -128,10 +128,11 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
     ]
     ways = {kind: dict(_scores(folds, facts)) for kind, facts in _WAYS}
     modes: list[Mode] = ["lone", "scan"] if any(one.whole >= FEW_SLICES for one in seen) else ["lone"]
+    far = dict(_distances(folds, modes))
     values: dict[Mode, dict[Kind, Numbers]] = {}
     for mode in modes:
         values[mode] = {
-            "look": _samples(seen, dict(_distances(folds, modes)), mode),
+            "look": _samples(seen, far, mode),
             "noise": _samples(seen, {one: one.noise for one in seen}, mode),
             "inversion": _samples(seen, {one: one.inversion for one in seen}, mode),
             **{kind: _leads(_samples(seen, scores, mode), 0) for kind, scores in ways.items() if scores},
@@ -233,7 +234,9 @@ def _samples(seen: Sequence[_Seen], values: Mapping[_Seen, Numbers], mode: Mode)
 
 
 def _whitening(seen: Sequence[_Seen], mode: Mode) -> tuple[Numbers, Numbers]:
-    return whitening(np.concatenate([one.looks(mode) for one in seen]))
+    values = np.concatenate([one.looks(mode) for one in seen])
+    # A fold may have all of a set's few volumes, so that none is left to learn from.
+    return whitening(values if len(values) > 1 else np.concatenate([one.look for one in seen]))
 
 
 def _distances(folds: Sequence[Fold], modes: Sequence[Mode]) -> Iterator[tuple[_Seen, Numbers]]:
