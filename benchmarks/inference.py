@@ -60,22 +60,10 @@ def fill(folder: Path, data: Path, slices: int) -> Path:
 
 
 def network_of(run: Path) -> Any:
-    """The run's network in torch, with its weights."""
-    from tumorseg.inference.model import read_model
-    from tumorseg.networks import build_network
-    from tumorseg.networks.state_file import read_state
-    from tumorseg.recipe_file import load_recipe
+    """The run's network in torch, with its weights; of an ensemble all, joined."""
+    from tumorseg.training.trained_run import open_run
 
-    spec = read_model(run).spec
-    network = build_network(
-        load_recipe(run / "recipe.yaml").network,
-        channels=len(spec.channels),
-        classes=spec.logits,
-        stack=spec.stack,
-        pretrained=False,
-    )
-    network.load_state_dict(read_state(run / "model" / "weights.safetensors"))
-    return network.eval()
+    return open_run(run).network()
 
 
 def torch_way(run: Path, scans: Path, output: Path, *, batch: int) -> Callable[[], int]:

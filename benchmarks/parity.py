@@ -15,10 +15,8 @@ from tumorseg.inference.model import read_model
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.inference.torch_runtime import TorchRuntime
-from tumorseg.networks import build_network
-from tumorseg.networks.state_file import read_state
-from tumorseg.recipe_file import load_recipe
 from tumorseg.training.parity import enough, measure_parity, refuse_disparity
+from tumorseg.training.trained_run import open_run
 
 
 def main() -> None:
@@ -30,17 +28,13 @@ def main() -> None:
     arguments = parser.parse_args()
 
     shipped, own = read_model(arguments.model), read_model(arguments.run)
-    recipe = load_recipe(arguments.run / "recipe.yaml")
-    network = build_network(
-        recipe.network, channels=len(own.spec.channels), classes=own.spec.logits, stack=own.spec.stack, pretrained=False
-    )
-    network.load_state_dict(read_state(arguments.run / "model" / "weights.safetensors"))
+    network = open_run(arguments.run).network()
     data = arguments.data or Path(read_environment(arguments.run)["data"])
     scans = prepare(data).scans
     if arguments.slices:
         scans = enough(scans, arguments.slices)
     ways = {
-        "torch": Predictor(shipped, runtime=TorchRuntime(network.eval())).probabilities,
+        "torch": Predictor(shipped, runtime=TorchRuntime(network)).probabilities,
         "float32 graph": Predictor(own).probabilities,
         "shipped graph": Predictor(shipped).probabilities,
     }

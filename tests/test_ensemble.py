@@ -15,6 +15,7 @@ from tumorseg.files import digest_file
 from tumorseg.inference.model import read_model
 from tumorseg.inference.predictor import Predictor
 from tumorseg.scan import Scan
+from tumorseg.training.release import export_run
 
 
 def scan() -> Scan:
@@ -43,7 +44,7 @@ def test_an_ensemble_gives_the_mean_of_its_members_probabilities(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_an_ensemble_is_trained_evaluated_and_resumed_by_member(phantom: Path, tmp_path: Path) -> None:
+def test_an_ensemble_is_trained_evaluated_exported_and_resumed_by_member(phantom: Path, tmp_path: Path) -> None:
     run = tmp_path / "two"
     words = ["train", "--data", str(phantom), "--output", str(run), "--device", "cpu"]
     settings = ["--set", *SMALL, "epochs=1", "ensemble=2"]
@@ -67,3 +68,16 @@ def test_an_ensemble_is_trained_evaluated_and_resumed_by_member(phantom: Path, t
         [sys.executable, "-m", "tumorseg", "evaluate", str(run)], capture_output=True, text=True, timeout=600
     )
     assert judged.returncode == 0, judged.stderr
+    pack = tmp_path / "pack"
+    words = ["export", str(run), "--to", "onnx", "--fast", "--weights", "float32", "--output", str(pack)]
+    done = subprocess.run([sys.executable, "-m", "tumorseg", *words], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    joined = read_model(pack).spec
+    assert joined.members == () and "model.onnx" in joined.files
+    card = (pack / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "2 networks together" in card and "member by member" in card
+    ours, theirs = (Predictor(read_model(source)).probabilities(scan()) for source in (pack, run))
+    assert np.abs(ours.astype(np.float32) - theirs.astype(np.float32)).max() < 0.01
+    export_run(run, "safetensors", tmp_path / "weights")
+    written = {path.name for path in (tmp_path / "weights").iterdir()}
+    assert {"member-0.safetensors", "member-1.safetensors"} <= written

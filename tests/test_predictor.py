@@ -590,7 +590,7 @@ def test_patients_whom_no_network_saw_say_what_mirror_images_are_worth(tmp_path:
     alone = with_fast_way(opened, opened.graphs[0], [scan], [scan], trained_on=True)
     assert alone.fast is not None and alone.fast.test_time_flips == ("horizontal",) and alone.fast.trained_on
     fold = read_model(write_model(tmp_path / "fold", **flips))
-    trial = Trial(fold, fold.graphs[0], [scan], [scan, replace(scan, patient="other")])
+    trial = Trial(fold, [scan], [scan, replace(scan, patient="other")])
     spec = with_fast_way(opened, opened.graphs[0], [scan], [scan], trained_on=True, rehearsals=[trial])
     assert spec.fast is not None and spec.fast.test_time_flips == () and not spec.fast.trained_on
     assert spec.fast.patients == 2
@@ -610,6 +610,6 @@ def test_a_way_that_loses_on_the_network_that_ships_is_not_taken_whatever_those_
         Predictor(read_model(fast_model(tmp_path / "p", threshold=0.1))).segment(even).mask, whole
     )
     fold = read_model(write_model(tmp_path / "fold", **flips))
-    trial = Trial(fold, fold.graphs[0], [even], [even])
+    trial = Trial(fold, [even], [even])
     spec = with_fast_way(lopsided, lopsided.graphs[0], [own], [own], trained_on=True, rehearsals=[trial])
     assert spec.fast is not None and spec.fast.test_time_flips == ("horizontal",)

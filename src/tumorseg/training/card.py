@@ -47,7 +47,7 @@ def model_card(
     terms = terms_of(spec.data_licence)
     return template.render(
         name=spec.name,
-        summary=_summary(spec),
+        summary=_summary(spec, len(judged_as.members)),
         licence=spec.data_licence or "unknown",
         data_name=terms.name,
         data=terms.data,
@@ -69,13 +69,13 @@ def model_card(
     )
 
 
-def _summary(spec: ModelSpec) -> str:
+def _summary(spec: ModelSpec, networks: int) -> str:
     what = ", ".join(spec.classes) if len(spec.classes) > 1 else "brain tumours"
     if spec.data_licence == LGG_LICENCE:
         what = "lower-grade glioma"
     sequences = ", ".join(_IN_WORDS.get(channel, channel) for channel in spec.channels)
-    several = f", {len(spec.members)} networks together" if spec.members else ""
-    return f"Outlines {what} on MRI ({sequences}){several}"
+    together = f", {networks} networks together" if networks > 1 else ""
+    return f"Outlines {what} on MRI ({sequences}){together}"
 
 
 def _answer(spec: ModelSpec) -> str:

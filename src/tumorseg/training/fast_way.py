@@ -17,6 +17,7 @@ from tumorseg.inference.predictor import Predictor
 from tumorseg.postprocess import postprocess
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Scan
+from tumorseg.training.joined import join_members
 from tumorseg.training.quantised import CALIBRATION_SLICES, write_quantised
 
 logger = logging.getLogger(__name__)
@@ -35,13 +36,11 @@ class Trial:
 
     Attributes:
         model: as it is computed the ordinary way.
-        source: the graph of its network with float32 weights.
         training: scans by which the ranges of 8 bits are set.
         judged: scans with a reference, by which the loss is measured.
     """
 
     model: Model
-    source: Path
     training: Sequence[Scan]
     judged: Sequence[Scan]
 
@@ -77,11 +76,11 @@ def with_fast_way(
     """Find the fastest way that loses at most `MOST_LOSS`, and write its graph beside the model's.
 
     Tried one after the other, the fastest first: 8 bits where slices are lit, then on the whole frame; each without the
-    model's flips, then with those of slices that show something, then with all; then the same in float32. Of an
-    ensemble, float32 alone. The ordinary way is none of them.
+    model's flips, then with those of slices that show something, then with all; then the same in float32. The
+    ordinary way is none of them.
 
     Args:
-        model: as it ships; fast.onnx is written into its folder where 8 bits are chosen.
+        model: as it ships, of one graph; fast.onnx is written into its folder where 8 bits are chosen.
         source: the graph of its network with float32 weights.
         training: scans by which the ranges of 8 bits are set.
         validation: scans with a reference, by which the loss is measured.
@@ -98,7 +97,7 @@ def with_fast_way(
     spec = model.spec
     ways = _ways(spec, flips_kept=trained_on and not rehearsals)
     with TemporaryDirectory(prefix="tumorseg-rehearsal-") as place:
-        own = [_ready(Trial(model, source, training, validation), model.folder, progress)]
+        own = [_ready(Trial(model, training, validation), source, progress)]
         rehearsed = [_rehearsed(trial, Path(place) / str(index), progress) for index, trial in enumerate(rehearsals)]
         chosen = _first_good(ways, [rehearsed, own] if rehearsed else [own], progress)
     if chosen is not None:
@@ -117,7 +116,7 @@ def _ways(spec: ModelSpec, *, flips_kept: bool) -> list[FastWay]:
     looks: list[tuple[tuple[Flip, ...], float]] = [((), 0.0), (flips, FAINT), (flips, 0.0)] if flips else [((), 0.0)]
     return [
         FastWay(graph=graph, test_time_flips=chosen, flips_above=above, cut=cut, loss=0.0, patients=0)
-        for graph in (("",) if spec.members else (FAST_NAME, ""))
+        for graph in (FAST_NAME, "")
         for chosen, above in looks
         for cut in (True, False)
         if (graph or cut or (chosen, above) != (flips, 0.0)) and not (flips_kept and chosen != flips)
@@ -125,18 +124,20 @@ def _ways(spec: ModelSpec, *, flips_kept: bool) -> list[FastWay]:
 
 
 def _rehearsed(trial: Trial, folder: Path, progress: Progress) -> _Ready:
-    """The trial in a copy of its model, so that the model itself stays as it is."""
+    """The trial in a copy of its model, an ensemble as one graph, so that the model itself stays as it is."""
     shutil.copytree(trial.model.folder, folder)
-    return _ready(replace(trial, model=Model(trial.model.spec, folder)), folder, progress)
+    model = Model(trial.model.spec, folder)
+    if model.spec.members:
+        model = join_members(model, folder)
+    return _ready(replace(trial, model=model), model.graphs[0], progress)
 
 
-def _ready(trial: Trial, folder: Path, progress: Progress) -> _Ready:
-    """Write the 8-bit graph into `folder`, and compute the ordinary way."""
-    model = trial.model
-    if not model.spec.members:
-        write_quantised(trial.source, folder / FAST_NAME, _calibration(Predictor(model), trial.training))
-        files = {**model.spec.files, FAST_NAME: digest_file(folder / FAST_NAME)}
-        model = Model(model.spec.model_copy(update={"files": files}), folder)
+def _ready(trial: Trial, source: Path, progress: Progress) -> _Ready:
+    """Write the 8-bit graph of `source` beside the model's own, and compute the ordinary way."""
+    model, target = trial.model, trial.model.folder / FAST_NAME
+    write_quantised(source, target, _calibration(Predictor(model), trial.training))
+    files = {**model.spec.files, FAST_NAME: digest_file(target)}
+    model = Model(model.spec.model_copy(update={"files": files}), model.folder)
     return _Ready(model, trial.judged, _dice(Predictor(trial.model), trial.judged, progress))
 
 

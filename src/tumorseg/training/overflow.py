@@ -60,11 +60,23 @@ def overflow_share(pixels: NDArray[np.float32], kernel: NDArray[np.float32]) -> 
     largest = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True)
     weights = np.rint(kernel * 127 / np.where(largest > 0, largest, 1)).astype(np.int32)
     even = codes.shape[1] // 2 * 2  # a channel without a partner cannot overflow
-    first, second = codes[:, None, 0:even:2], codes[:, None, 1:even:2]
     taps = weights[:, :even].transpose(2, 3, 0, 1).reshape(kernel[0, 0].size, len(weights), even)
-    return max(
-        float((np.abs(first * tap[:, 0::2] + second * tap[:, 1::2]) > _HIGHEST).any(axis=-1).mean()) for tap in taps
-    )
+    return max(_overflow_share_of_tap(codes[:, :even], tap) for tap in taps)
+
+
+def _overflow_share_of_tap(codes: NDArray[np.int32], tap: NDArray[np.int32]) -> float:
+    """As `overflow_share`, of codes (pixels, channels) and weights (outputs, channels) of one tap."""
+    # Few pairs could overflow even if all pixels had their channels' largest codes: the others are not computed.
+    most = codes.max(axis=0)
+    highest, lowest = (most * np.maximum(sign * tap, 0) for sign in (1, -1))
+    possible = np.maximum(*(bound[:, 0::2] + bound[:, 1::2] for bound in (highest, lowest))) > _HIGHEST
+    outputs, pairs = np.nonzero(possible)
+    if not len(outputs):
+        return 0.0
+    sums = codes[:, 2 * pairs] * tap[outputs, 2 * pairs] + codes[:, 2 * pairs + 1] * tap[outputs, 2 * pairs + 1]
+    _, starts = np.unique(outputs, return_index=True)
+    over = np.logical_or.reduceat(np.abs(sums) > _HIGHEST, starts, axis=1)
+    return float(over.sum() / (len(codes) * len(tap)))
 
 
 def _may_overflow(node: "NodeProto", stored: Iterable[str]) -> bool:

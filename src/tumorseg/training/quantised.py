@@ -1,8 +1,9 @@
 """A graph that computes in 8 bits: a quarter of the file, and about half of the time on a processor.
 
-Two kinds of layers are spared, by what they would lose (measured in docs/results/inference-speed.md). Those that see
-the image stay in float32: a scan's brightest voxel would leave few steps for the tissue. Those whose sums overflow on
-older processors get weights of 7 bits.
+Three kinds of layers are spared. Those that see the image stay in float32: a scan's brightest voxel would leave few
+steps for the tissue. Those whose sums overflow on older processors get weights of 7 bits (what both would lose is
+measured in docs/results/inference-speed.md). And what comes after the last weights, as where several networks' answers
+are joined, stays in float32: it takes next to no time, and small probabilities would have no step of their own.
 """
 
 import logging
@@ -34,8 +35,8 @@ def write_quantised(source: Path, target: Path, frames: Iterable[NDArray[np.floa
     """Write a graph again with 8-bit weights, a scale for each output channel, and 8-bit activations.
 
     Post-training static quantisation (Jacob et al. 2018) by ONNX Runtime: smallest and largest value of each layer on
-    the given slices become 0 and 255. Input and output stay float32, as do the layers that see the image, and height
-    and width free.
+    the given slices become 0 and 255. Input and output stay float32, as do the layers that see the image and what
+    comes after the last weights, and height and width free.
 
     Args:
         source: a float32 graph.
@@ -69,7 +70,7 @@ def write_quantised(source: Path, target: Path, frames: Iterable[NDArray[np.floa
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=_see_the_image(model.graph),
+                nodes_to_exclude=[*_see_the_image(model.graph), *_after_the_weights(model.graph)],
                 extra_options={"TensorQuantOverrides": overrides},
             )
     finally:
@@ -87,6 +88,17 @@ def _see_the_image(graph: "GraphProto") -> list[str]:
         else:
             seen.update(node.output)
     return first
+
+
+def _after_the_weights(graph: "GraphProto") -> list[str]:
+    """Names of the layers whose values no layer with weights takes, directly or through others."""
+    needed, last = set[str](), []
+    for node in reversed(graph.node):
+        if node.op_type in _WEIGHTED or needed.intersection(node.output):
+            needed.update(node.input)
+        else:
+            last.append(node.name)
+    return last
 
 
 class _Calibration:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
-from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from tumorseg.errors import ModelError
 from tumorseg.files import atomic_write
@@ -15,6 +15,7 @@ from tumorseg.inference.model import ModelSpec
 from tumorseg.inference.onnx_runtime import INPUT, OUTPUT
 from tumorseg.preprocess import BRIGHTEST, IMAGENET_MEAN, IMAGENET_STD
 from tumorseg.training.export import OPSET
+from tumorseg.training.joined import member_of
 
 SLICES, BLACK, WHITE, PROBABILITY = "slices", "black", "white", "probability"
 
@@ -72,7 +73,7 @@ def write_raw_graph(path: Path, graphs: Sequence[Path], spec: ModelSpec) -> None
         )
     drawing = _Drawing()
     batch = _flipped(drawing, _stacked(drawing, _normalised(drawing, spec), spec), spec)
-    members = [_member(graph, index) for index, graph in enumerate(graphs)]
+    members = [member_of(graph, index) for index, graph in enumerate(graphs)]
     total = ""
     for index, member in enumerate(members):
         drawing.step("Identity", batch, output=f"{index}.{INPUT}")
@@ -140,14 +141,6 @@ def _flipped(drawing: _Drawing, values: str, spec: ModelSpec) -> str:
         return values
     mirrored = [drawing.mirrored(values, _AXES[flip]) for flip in spec.test_time_flips]
     return drawing.step("Concat", values, *mirrored, axis=0)
-
-
-def _member(path: Path, index: int) -> ModelProto:
-    """A network whose names no other one has."""
-    model = onnx.load(str(path))
-    if [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")] != [OPSET]:
-        raise ModelError(f"{path} is not of ONNX's opset {OPSET}", next_step="train the run again, or update tumorseg")
-    return compose.add_prefix(model, f"{index}.")
 
 
 def _probability(drawing: _Drawing, logits: str, spec: ModelSpec) -> str:

@@ -36,7 +36,7 @@ def rehearsals_of(run: Path, scans: Sequence[Scan]) -> tuple[Trial, ...]:
 
 def _trial(fold: Path, scans: Sequence[Scan]) -> Trial | None:
     model, split = read_model(fold), read_split(fold / "split.csv")
-    if split.unit != "patient" or model.spec.members:
+    if split.unit != "patient":
         return None
     trained, judged = ([scan for scan in scans if scan.patient in split.patients(part)] for part in ("train", "val"))
-    return Trial(model, model.graphs[0], trained, judged) if trained and judged else None
+    return Trial(model, trained, judged) if trained and judged else None

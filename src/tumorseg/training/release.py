@@ -1,28 +1,26 @@
 """A run's model as files for others: graphs or weights, model.json, a card and the licence's notice."""
 
 import logging
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import torch
-from torch import nn
 
-from tumorseg.datasets.split import Split, read_split
 from tumorseg.datasets.store import prepare
 from tumorseg.errors import ModelError, TumorsegError
 from tumorseg.files import atomic_folder, digest_file, refuse_existing, write_text
 from tumorseg.inference.installed import CARD
-from tumorseg.inference.model import Model, ModelSpec, read_model, write_spec
+from tumorseg.inference.model import ONNX_NAME, Model, ModelSpec, write_spec
 from tumorseg.inference.predictor import Predictor
 from tumorseg.inference.run_folder import read_environment
 from tumorseg.inference.torch_runtime import TorchRuntime
-from tumorseg.networks import build_network
 from tumorseg.networks.state_file import read_state
 from tumorseg.progress import Progress, silent
-from tumorseg.recipe import Recipe
-from tumorseg.recipe_file import dump_recipe, load_recipe
+from tumorseg.recipe_file import dump_recipe
 from tumorseg.scan import Scan
 from tumorseg.training.card import model_card
 from tumorseg.training.cited import evaluations_of, read_evaluation
@@ -31,6 +29,7 @@ from tumorseg.training.data_licences import LICENCE_NAME, licence_notice
 from tumorseg.training.export import write_safetensors
 from tumorseg.training.fast_way import with_fast_way
 from tumorseg.training.half import halve_weights
+from tumorseg.training.joined import join_members
 from tumorseg.training.package import fitted
 from tumorseg.training.parity import (
     Parity,
@@ -43,48 +42,17 @@ from tumorseg.training.parity import (
 )
 from tumorseg.training.raw_graph import write_raw_graph
 from tumorseg.training.rehearsals import rehearsals_of
+from tumorseg.training.trained_run import WEIGHTS_NAME, TrainedRun, open_run
 
 logger = logging.getLogger(__name__)
 
 To = Literal["onnx", "safetensors"]
 Weights = Literal["float16", "float32"]
 
-WEIGHTS_NAME = "weights.safetensors"
 RAW_NAME = "raw-slices.onnx"
 
 EVERY = 6
 """Of training scans, on which a fast way is measured where all patients trained."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What an export reads of a run.
-
-    Attributes:
-        model: the run's own.
-        networks: files of weights, one a member of an ensemble.
-    """
-
-    folder: Path
-    model: Model
-    recipe: Recipe
-    split: Split
-    networks: tuple[Path, ...]
-
-    def network(self, index: int) -> nn.Module:
-        """One of the networks, with its trained weights."""
-        spec = self.model.spec
-        built = build_network(
-            self.recipe.network, channels=len(spec.channels), classes=spec.logits, stack=spec.stack, pretrained=False
-        )
-        try:
-            built.load_state_dict(read_state(self.networks[index]))
-        except RuntimeError as error:
-            raise ModelError(
-                f"{self.networks[index]} does not hold the weights of the network in recipe.yaml",
-                next_step="restore the run as it was trained",
-            ) from error
-        return built.eval()
 
 
 def export_run(
@@ -103,10 +71,10 @@ def export_run(
 ) -> tuple[Parity, ...]:
     """Write a run's model into a new folder, and measure that it computes what was trained; else write nothing.
 
-    `onnx` gives model.onnx, the plain network that `Predictor` computes, and raw-slices.onnx, which takes a raw
-    slice and the scan's constants; both carry their contract as metadata. `safetensors` gives weights.safetensors in
-    float32 and recipe.yaml, to go on training from. Beside either lie model.json, MODEL_CARD.md and, where the data's
-    licence is known, LICENSE.
+    `onnx` gives model.onnx, the plain network that `Predictor` computes, or all networks of an ensemble in one graph,
+    and raw-slices.onnx, which takes a raw slice and the scan's constants; both carry their contract as metadata.
+    `safetensors` gives weights.safetensors in float32, or those of each member, and recipe.yaml, to go on training
+    from. Beside either lie model.json, MODEL_CARD.md and, where the data's licence is known, LICENSE.
 
     Args:
         run: a folder that `tumorseg train` wrote.
@@ -135,24 +103,28 @@ def export_run(
     refuse_existing(output)
     if fast and to != "onnx":
         raise ModelError("a fast way is one of ONNX graphs", next_step="leave out --fast, or export --to onnx")
-    opened = _open(Path(run))
+    opened = open_run(Path(run))
     cited = tuple(map(read_evaluation, evaluations)) or evaluations_of(opened.folder)
     if not cited:
         logger.warning("%s has not been judged: the card will say so; judge it: tumorseg evaluate %s", run, run)
     judged_as = opened.model.spec
     if refit:
         opened = _refitted(opened, data, progress)
-    spec = opened.model.spec.model_copy(update={"name": name} if name else {})
-    with atomic_folder(output) as folder:
+    with atomic_folder(output) as folder, TemporaryDirectory(prefix="tumorseg-export-") as place:
+        model = opened.model
+        if to == "onnx" and model.spec.members:
+            model = join_members(model, Path(place))
+        spec = model.spec.model_copy(update={"name": name} if name else {})
         if to == "onnx":
-            spec, graph = _write_graphs(folder, opened, spec, weights=weights, raw=raw)
+            source = model.graphs[0]
+            spec, graph = _write_graphs(folder, source, spec, weights=weights, raw=raw)
             scans, where = _scans(opened, data, progress)
             parity = _compare(opened, Model(spec, folder), graph, scans, weights, progress)
             for each in parity:
                 logger.info("%s", each)
             refuse_disparity(parity)
             if fast:
-                spec = _measured_fast(opened, Model(spec, folder), data, progress)
+                spec = _measured_fast(opened, Model(spec, folder), source, data, progress)
         else:
             spec = _write_weights(folder, opened, spec)
             parity, where = (), "value by value,"
@@ -174,45 +146,26 @@ def export_run(
     return parity
 
 
-def _open(run: Path) -> _Run:
-    model = read_model(run)
-    if not (run / "recipe.yaml").is_file() or model.folder != run / "model":
-        raise ModelError(f"{run} is no run folder", next_step="give a folder that tumorseg train wrote")
-    if model.spec.members:
-        networks = tuple(run / "members" / str(n) / "model" / WEIGHTS_NAME for n in range(len(model.spec.members)))
-    else:
-        networks = (model.folder / WEIGHTS_NAME,)
-    if missing := [path for path in networks if not path.is_file()]:
-        raise ModelError(
-            f"{missing[0]} is missing, so that the export cannot be compared with the network",
-            next_step="restore the run as it was trained",
-        )
-    return _Run(run, model, load_recipe(run / "recipe.yaml"), read_split(run / "split.csv"), networks)
-
-
 def _write_graphs(
-    folder: Path, run: _Run, spec: ModelSpec, *, weights: Weights, raw: bool
+    folder: Path, source: Path, spec: ModelSpec, *, weights: Weights, raw: bool
 ) -> tuple[ModelSpec, Path | None]:
     """The graphs; gives the spec that vouches for them, and the graph for raw slices."""
-    contract = network_contract(spec)
-    for source in run.model.graphs:
-        target = folder / source.name
-        if weights == "float16":
-            halve_weights(source, target)
-        else:
-            target.write_bytes(source.read_bytes())
-        write_contract(target, {**contract, "weights": weights})
-    graphs = [source.name for source in run.model.graphs]
+    target = folder / ONNX_NAME
+    if weights == "float16":
+        halve_weights(source, target)
+    else:
+        shutil.copyfile(source, target)
+    write_contract(target, {**network_contract(spec), "weights": weights})
     graph = None
     if raw:
         graph = folder / RAW_NAME
-        write_raw_graph(graph, [folder / each for each in graphs], spec)
+        write_raw_graph(graph, [target], spec)
         write_contract(graph, {**raw_contract(spec), "weights": weights})
-    names = [*graphs, RAW_NAME] if raw else graphs
+    names = [ONNX_NAME, RAW_NAME] if raw else [ONNX_NAME]
     return spec.model_copy(update={"files": {each: digest_file(folder / each) for each in names}}), graph
 
 
-def _refitted(run: _Run, data: Path | None, progress: Progress) -> _Run:
+def _refitted(run: TrainedRun, data: Path | None, progress: Progress) -> TrainedRun:
     """The run with a spec that is fitted anew, for which its own data is needed."""
     store = prepare(data if data is not None else Path(read_environment(run.folder).get("data", "unknown")))
     if not (len(store.rows(run.split, "train")) and len(store.rows(run.split, "val"))):
@@ -224,7 +177,7 @@ def _refitted(run: _Run, data: Path | None, progress: Progress) -> _Run:
     return replace(run, model=Model(spec, run.model.folder))
 
 
-def _measured_fast(run: _Run, shipped: Model, data: Path | None, progress: Progress) -> ModelSpec:
+def _measured_fast(run: TrainedRun, shipped: Model, source: Path, data: Path | None, progress: Progress) -> ModelSpec:
     """The spec with a fast way, for which the run's own patients are needed."""
     store = prepare(data if data is not None else Path(read_environment(run.folder).get("data", "unknown")))
     parts = [set(run.split.patients(part)) if run.split.unit == "patient" else set() for part in ("train", "val")]
@@ -236,7 +189,7 @@ def _measured_fast(run: _Run, shipped: Model, data: Path | None, progress: Progr
         )
     return with_fast_way(
         shipped,
-        run.model.graphs[0],
+        source,
         training,
         validation or training[::EVERY],
         trained_on=not validation,
@@ -245,11 +198,11 @@ def _measured_fast(run: _Run, shipped: Model, data: Path | None, progress: Progr
     )
 
 
-def _write_weights(folder: Path, run: _Run, spec: ModelSpec) -> ModelSpec:
+def _write_weights(folder: Path, run: TrainedRun, spec: ModelSpec) -> ModelSpec:
     """The weights in float32, read back and compared; gives the spec that vouches for them."""
     names = [f"member-{n}.safetensors" for n in range(len(run.networks))] if spec.members else [WEIGHTS_NAME]
     for index, name in enumerate(names):
-        state = run.network(index).state_dict()
+        state = run.member(index).state_dict()
         write_safetensors(folder / name, state)
         written = read_state(folder / name)
         if set(written) != set(state) or not all(torch.equal(written[key], state[key]) for key in state):
@@ -258,7 +211,7 @@ def _write_weights(folder: Path, run: _Run, spec: ModelSpec) -> ModelSpec:
     return spec.model_copy(update={"members": (), "files": {name: digest_file(folder / name) for name in names}})
 
 
-def _scans(run: _Run, data: Path | None, progress: Progress) -> tuple[list[Scan], str]:
+def _scans(run: TrainedRun, data: Path | None, progress: Progress) -> tuple[list[Scan], str]:
     """The scans to compare on, and what they are: the run's validation patients where its data is there."""
     spec, environment = run.model.spec, read_environment(run.folder)
     try:
@@ -278,39 +231,26 @@ def _scans(run: _Run, data: Path | None, progress: Progress) -> tuple[list[Scan]
 
 
 def _compare(
-    run: _Run, shipped: Model, raw: Path | None, scans: list[Scan], weights: Weights, progress: Progress
+    run: TrainedRun, shipped: Model, raw: Path | None, scans: list[Scan], weights: Weights, progress: Progress
 ) -> tuple[Parity, ...]:
-    """Each network in torch with its graph; where weights were rounded, with them unrounded; and the raw graph."""
-    ways: dict[str, Way] = {}
-    pairs: list[tuple[str, str]] = []
+    """The network in torch with its graph; where that is another than the run's, with the run's; and the raw graph."""
     graph = f"the graph ({weights} weights)"
-    for index in range(len(run.networks)):
-        of = f" of member {index}" if len(run.networks) > 1 else ""
-        member = _alone(shipped, index)
-        ways[f"torch{of}"] = Predictor(member, runtime=TorchRuntime(run.network(index))).probabilities
-        ways[f"{graph}{of}"] = Predictor(member).probabilities
-        pairs.append((f"torch{of}", f"{graph}{of}"))
-    whole = graph
-    if len(run.networks) > 1:
-        whole = f"{graph}, all members"
-        ways[whole] = Predictor(shipped).probabilities
-    if weights == "float16":
-        ways["float32 weights"] = Predictor(run.model).probabilities
-        pairs.append(("float32 weights", whole))
+    ways: dict[str, Way] = {
+        "torch": Predictor(shipped, runtime=TorchRuntime(run.network())).probabilities,
+        graph: Predictor(shipped).probabilities,
+    }
+    pairs = [("torch", graph)]
+    if weights == "float16" or run.model.spec.members:
+        own = "float32 weights, member by member" if run.model.spec.members else "float32 weights"
+        ways[own] = Predictor(run.model).probabilities
+        pairs.append((own, graph))
     if raw is not None:
         ways["the graph for raw slices"] = raw_graph_way(raw, shipped.spec)
-        pairs.append((whole, "the graph for raw slices"))
+        pairs.append((graph, "the graph for raw slices"))
     return measure_parity(ways, pairs, scans, shipped.spec, progress=progress)
 
 
-def _alone(model: Model, index: int) -> Model:
-    """One member of an ensemble as a model; a model of one network as it is."""
-    if not model.spec.members:
-        return model
-    return Model(model.spec.model_copy(update={"members": (model.spec.members[index],)}), model.folder)
-
-
-def _patients(run: _Run) -> dict[str, int]:
+def _patients(run: TrainedRun) -> dict[str, int]:
     """Patients in each part; of a split by slice, whose parts share patients, none."""
     if run.split.unit != "patient":
         return {}

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,28 +23,15 @@ from tumorseg.portrait import BRIGHT, Portrait
 from tumorseg.preprocess import normalise, statistics
 from tumorseg.progress import Progress, silent
 from tumorseg.scan import Pixels, Scan
+from tumorseg.training.alarm_limits import SLACK, Mode, choose_limits, found_share, leads
 
 logger = logging.getLogger(__name__)
-
-Mode = Literal["lone", "scan"]
 
 LEAST_PATIENTS = 10
 """Of fewer, nothing is learned."""
 
 MOST_SCANS = 400
 FOLDS = 5
-ALLOWED = 0.02
-"""Share of the training scans that may raise any false alarm, in cross-validation."""
-
-SHARES: dict[Kind, float] = {"look": 0.005, "inversion": 0.003, "noise": 0.003}
-"""That these may raise by themselves; order and turn take what is left, where it finds most."""
-
-GAIN = 0.002
-"""Share of disturbed scans that another false alarm must be worth."""
-
-MOST_DOUBLINGS = 6
-"""Of the number of false alarms that are granted together."""
-
 ODD = 8.0
 """Robust standard deviations from the median beyond which a training scan has no say in the limits."""
 
@@ -57,16 +43,6 @@ RIDGE = 0.5
 STEPS = 8
 SLICES = 24
 """Of each scan, each by itself, the first and the last included: nobody says which one a lone slice is."""
-
-SLACK: dict[Mode, dict[Kind, float]] = {
-    "lone": {"look": 0.0, "inversion": 0.5, "noise": 3.0},
-    "scan": {"look": 0.75, "inversion": 1.0, "noise": 1.5},
-}
-"""What a limit lies above the highest that is allowed, in robust standard deviations.
-
-Of lone slices the least usual look much as pictures of other things do; a whole scan that is inverted is far from all
-others. Little noise does no harm.
-"""
 
 USEFUL = 0.5
 """Share of disturbed training scans that must be found, else the way to find them is left out."""
@@ -86,7 +62,6 @@ class _Seen:
         self.turn = np.stack([turn_facts(one) for one in seen])
         several = bool(orders(seen[0].head.shape[-1])) and told_apart(seen)
         self.order = np.stack([order_facts(one) for one in seen]) if several else None
-
         self.slices = len(seen)
 
     def looks(self, mode: Mode) -> Numbers:
@@ -135,18 +110,20 @@ def learn_usual(scans: Sequence[Scan], channels: Sequence[str], *, progress: Pro
             "look": _samples(seen, far, mode),
             "noise": _samples(seen, {one: one.noise for one in seen}, mode),
             "inversion": _samples(seen, {one: one.inversion for one in seen}, mode),
-            **{kind: _leads(_samples(seen, scores, mode), 0) for kind, scores in ways.items() if scores},
+            **{kind: leads(_samples(seen, scores, mode), 0) for kind, scores in ways.items() if scores},
         }
     odd = _odd_ones(seen, ways)
     limits = {}
     for mode in modes:
         said = np.concatenate([np.full(len(one.samples(one.noise, mode)), one not in odd) for one in seen])
         scores = {kind: _samples(seen, each, mode)[said] for kind, each in ways.items() if each}
-        limits[mode] = _limits({kind: each[said] for kind, each in values[mode].items()}, scores, SLACK[mode])
+        limits[mode] = choose_limits({kind: each[said] for kind, each in values[mode].items()}, scores, SLACK[mode])
     hits: dict[str, float] = {}
     weights: dict[Kind, Packed] = {}
     for kind, facts in _WAYS:
-        found = {mode: _found(_samples(seen, ways[kind], mode), limits[mode][kind]) for mode in modes if ways[kind]}
+        found = {
+            mode: found_share(_samples(seen, ways[kind], mode), limits[mode][kind]) for mode in modes if ways[kind]
+        }
         if max(found.values(), default=0.0) >= USEFUL:
             weights[kind] = Packed.of(
                 _preference([_against(known) for one in seen if (known := facts(one)) is not None])
@@ -284,17 +261,6 @@ def _preference(against: Sequence[Numbers]) -> Numbers:
     return np.asarray(weights / spread)
 
 
-def _leads(scores: Numbers, way: int) -> Numbers:
-    """By how much the best other way leads `way`, for each sample: what `lead` gives were the scan given so."""
-    return np.asarray(np.delete(scores, way, axis=1).max(axis=1) - scores[:, way])
-
-
-def _found(scores: Numbers, limit: float) -> float:
-    """Share of those that raise an alarm when given any of the other ways."""
-    known = scores[~np.isnan(scores[:, 0])]
-    return float(np.mean([_leads(known, way) > limit for way in range(1, scores.shape[1])]))
-
-
 def _odd_ones(seen: Sequence[_Seen], ways: Mapping[Kind, Mapping[_Seen, Numbers]]) -> set[_Seen]:
     """The few scans whose order or turn is so unlike all others' that a limit which spares them would find nothing.
 
@@ -304,57 +270,10 @@ def _odd_ones(seen: Sequence[_Seen], ways: Mapping[Kind, Mapping[_Seen, Numbers]
     for scores in ways.values():
         if not scores:
             continue
-        leads = np.array([_leads(each.mean(axis=0, keepdims=True), 0)[0] for each in scores.values()])
-        middle = np.median(leads)
-        spread = 1.4826 * np.median(np.abs(leads - middle)) + 1e-6
-        odd |= {one for one, lead in zip(scores, leads, strict=True) if lead > max(middle + ODD * spread, 0)}
+        leading = np.array([leads(each.mean(axis=0, keepdims=True), 0)[0] for each in scores.values()])
+        middle = np.median(leading)
+        spread = 1.4826 * np.median(np.abs(leading - middle)) + 1e-6
+        odd |= {one for one, lead in zip(scores, leading, strict=True) if lead > max(middle + ODD * spread, 0)}
     if odd:
         logger.info("unlike all other training scans: %s", ", ".join(sorted(one.patient for one in odd)))
     return odd if len(odd) <= MOST_ODD * len(seen) else set()
-
-
-def _limits(
-    values: Mapping[Kind, Numbers], scores: Mapping[Kind, Numbers], slack: Mapping[Kind, float]
-) -> dict[Kind, float]:
-    """Limits at which all statistics together raise at most `ALLOWED` false alarms, and find as much as they can.
-
-    One odd scan must not keep a statistic from finding others: false alarms are granted one by one, each to the
-    statistic that finds most more by it.
-
-    Args:
-        values: of each statistic, NaN where a scan has none.
-        scores: of order and turn, the score of every way.
-        slack: of the other statistics; see `SLACK`.
-    """
-    count = len(next(iter(values.values())))
-    granted = {kind: round(SHARES.get(kind, 0.0) * count) for kind in values}
-    limits = {kind: _limit(each, granted[kind], slack.get(kind)) for kind, each in values.items()}
-    step = max(1, round(count / 1000))
-    while True:
-        gains: list[tuple[float, Kind, float, int]] = []
-        for kind, each in scores.items():
-            # Several at once: behind a few odd ones, which are worth nothing, may lie many that are.
-            for more in (step * 2**power for power in range(MOST_DOUBLINGS)):
-                lower = _limit(values[kind], granted[kind] + more, slack.get(kind))
-                if _alarmed(values, {**limits, kind: lower}) <= ALLOWED:
-                    gain = _found(each, lower) - _found(each, limits[kind])
-                    gains.append((gain * step / more, kind, lower, more))
-        if not gains or max(gains)[0] < GAIN:
-            return limits
-        _, best, limits[best], more = max(gains)
-        granted[best] += more
-
-
-def _alarmed(values: Mapping[Kind, Numbers], limits: Mapping[Kind, float]) -> float:
-    """Share of scans that raise any false alarm."""
-    return float(np.any([each > limits[kind] for kind, each in values.items()], axis=0).mean())
-
-
-def _limit(values: Numbers, granted: int, slack: float | None) -> float:
-    """Above all values but so many; a lead has no slack, and below 0 the way that is given scores best."""
-    ordered = np.sort(values[~np.isnan(values)])
-    highest = float(ordered[-1 - min(granted, len(ordered) - 1)])
-    if slack is None:
-        return round(max(highest, 0.0), 4)
-    spread = 1.4826 * float(np.median(np.abs(ordered - np.median(ordered))))
-    return round(highest + slack * spread, 4)
