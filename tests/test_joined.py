@@ -51,8 +51,9 @@ CLASSES: dict[str, Any] = {"classes": ("one", "two")}
 @pytest.mark.parametrize("several", [False, True])
 def test_one_graph_gives_the_probabilities_of_its_members(tmp_path: Path, temperature: float, several: bool) -> None:
     draw = np.random.default_rng(3).normal
-    kernels = [draw(0, 2, (3, 3, 3, 3)).astype(np.float32) for _ in range(2)] if several else None
-    kernels = kernels or [flair_kernel(), lopsided_kernel()]
+    kernels = [flair_kernel(), lopsided_kernel()]
+    if several:
+        kernels = [draw(0, 2, (3, 3, 3, 3)).astype(np.float32) for _ in range(2)]
     fields: dict[str, Any] = {"temperature": temperature, "test_time_flips": ("horizontal",), "blend": 0.2}
     apart = ensemble(tmp_path / "apart", *kernels, **fields, **(CLASSES if several else {}))
     (tmp_path / "joined").mkdir()
@@ -67,8 +68,8 @@ def test_one_graph_gives_the_probabilities_of_its_members(tmp_path: Path, temper
     assert ours.measurements["flip_disagreement"] == pytest.approx(theirs.measurements["flip_disagreement"], abs=2e-3)
 
 
-class Conv(torch.nn.Module):
-    """Gives its bias and the first channel, so that answers are known."""
+class Constant(torch.nn.Module):
+    """Gives the same logits everywhere, so that answers are known."""
 
     def __init__(self, *logits: float) -> None:
         super().__init__()
@@ -80,11 +81,11 @@ class Conv(torch.nn.Module):
 
 def test_the_logits_are_log_odds_of_the_mean_in_torch() -> None:
     image = torch.zeros(1, 3, 4, 4)
-    one = Joined([Conv(0.0), Conv(4.0)], temperature=2.0)(image)
+    one = Joined([Constant(0.0), Constant(4.0)], temperature=2.0)(image)
     expected = (0.5 + 1 / (1 + np.exp(-2))) / 2
     assert one.shape == (1, 1, 4, 4)
     assert torch.sigmoid(one).numpy() == pytest.approx(expected, abs=1e-6)
-    two = torch.softmax(Joined([Conv(0.0, 0.0), Conv(0.0, np.log(3))], temperature=1.0)(image), dim=1)
+    two = torch.softmax(Joined([Constant(0.0, 0.0), Constant(0.0, np.log(3))], temperature=1.0)(image), dim=1)
     assert two[0, :, 0, 0].numpy() == pytest.approx([0.375, 0.625], abs=1e-6)
 
 
@@ -95,7 +96,7 @@ def test_networks_that_are_certain_give_finite_logits(extreme: float, tmp_path: 
     write_joined(tmp_path / "one.onnx", model.graphs, model.spec)
     image = np.zeros((1, 3, 32, 32), np.float32)
     graph = OnnxRuntime(tmp_path / "one.onnx")(image)
-    network = Joined([Conv(extreme), Conv(extreme)], temperature=1.0)(torch.from_numpy(image)).numpy()
+    network = Joined([Constant(extreme), Constant(extreme)], temperature=1.0)(torch.from_numpy(image)).numpy()
     for logits in (graph, network):
         assert np.isfinite(logits).all() and (np.sign(logits) == np.sign(extreme)).all()
 

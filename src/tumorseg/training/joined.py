@@ -2,19 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import ModelProto, NodeProto, TensorProto, compose, helper, numpy_helper
 from torch import Tensor, nn
 
-from tumorseg.errors import ModelError
-from tumorseg.files import atomic_write, digest_file
+from tumorseg.files import digest_file
 from tumorseg.inference.model import ONNX_NAME, Model, ModelSpec
 from tumorseg.inference.onnx_runtime import INPUT, OUTPUT
-from tumorseg.training.export import OPSET
+from tumorseg.training.drawing import Drawing
 
 LEAST = 1e-30
 """Probabilities below it are taken for it, so that their logarithm is finite in float32."""
@@ -74,56 +70,18 @@ def write_joined(path: Path, graphs: Sequence[Path], spec: ModelSpec) -> None:
     Raises:
         ModelError: a graph is not of the opset that training writes.
     """
-    members = [member_of(graph, index) for index, graph in enumerate(graphs)]
-    nodes, constants = list[NodeProto](), list[TensorProto]()
-    for index, member in enumerate(members):
-        nodes.append(helper.make_node("Identity", [INPUT], [f"{index}.{INPUT}"]))
-        nodes.extend(member.graph.node)
-        constants.extend(member.graph.initializer)
-    constants += [
-        numpy_helper.from_array(np.asarray(value, np.float32), name)
-        for name, value in (("temperature", spec.temperature), ("least", LEAST))
-    ]
-    cooled = [f"{index}.cooled" for index in range(len(members))]
-    nodes += [
-        helper.make_node("Div", [f"{index}.{OUTPUT}", "temperature"], [name]) for index, name in enumerate(cooled)
-    ]
+    drawing = Drawing()
+    temperature, least = drawing.constant(spec.temperature), drawing.constant(LEAST)
+    logits = [drawing.step("Div", drawing.network(graph, INPUT), temperature) for graph in graphs]
+
+    def log_mean(probabilities: Sequence[str], output: str = "") -> str:
+        return drawing.step("Log", drawing.step("Max", drawing.step("Mean", *probabilities), least), output=output)
+
     if spec.logits == 1:
-        nodes += _log_mean(cooled, "Sigmoid", "tumour")
-        opposite = [f"{name}.opposite" for name in cooled]
-        nodes += [helper.make_node("Neg", [one], [other]) for one, other in zip(cooled, opposite, strict=True)]
-        nodes += _log_mean(opposite, "Sigmoid", "other")
-        nodes.append(helper.make_node("Sub", ["tumour", "other"], [OUTPUT]))
+        tumour = log_mean([drawing.step("Sigmoid", each) for each in logits])
+        other = log_mean([drawing.step("Sigmoid", drawing.step("Neg", each)) for each in logits])
+        drawing.step("Sub", tumour, other, output=OUTPUT)
     else:
-        nodes += _log_mean(cooled, "Softmax", OUTPUT, axis=1)
+        log_mean([drawing.step("Softmax", each, axis=1) for each in logits], OUTPUT)
     example = onnx.load(str(graphs[0])).graph
-    joined = helper.make_graph(nodes, "joined", list(example.input), list(example.output), constants)
-    model = helper.make_model(
-        joined, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=max(member.ir_version for member in members)
-    )
-    onnx.checker.check_model(model)
-    with atomic_write(path) as temporary:
-        onnx.save(model, str(temporary))
-
-
-def member_of(path: Path, index: int) -> ModelProto:
-    """A network's graph with `index` and a dot before all its names, so that it can stand beside others.
-
-    Raises:
-        ModelError: it is not of the opset that training writes.
-    """
-    model = onnx.load(str(path))
-    if [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")] != [OPSET]:
-        raise ModelError(f"{path} is not of ONNX's opset {OPSET}", next_step="train the run again, or update tumorseg")
-    return compose.add_prefix(model, f"{index}.")
-
-
-def _log_mean(logits: Sequence[str], operation: str, output: str, **attributes: Any) -> list[NodeProto]:
-    """The logarithm of the mean over the members of what `operation` makes of their logits."""
-    each = [f"{name}.probability" for name in logits]
-    return [
-        *(helper.make_node(operation, [one], [other], **attributes) for one, other in zip(logits, each, strict=True)),
-        helper.make_node("Mean", each, [f"{output}.mean"]),
-        helper.make_node("Max", [f"{output}.mean", "least"], [f"{output}.least"]),
-        helper.make_node("Log", [f"{output}.least"], [output]),
-    ]
+    drawing.write(path, "joined", example.input, example.output)

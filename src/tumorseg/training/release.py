@@ -159,7 +159,7 @@ def _write_graphs(
     graph = None
     if raw:
         graph = folder / RAW_NAME
-        write_raw_graph(graph, [target], spec)
+        write_raw_graph(graph, target, spec)
         write_contract(graph, {**raw_contract(spec), "weights": weights})
     names = [ONNX_NAME, RAW_NAME] if raw else [ONNX_NAME]
     return spec.model_copy(update={"files": {each: digest_file(folder / each) for each in names}}), graph
